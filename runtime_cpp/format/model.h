@@ -1,0 +1,80 @@
+// A loaded model: the validated graph, and weights that stay where the file is mapped. Immutable after
+// load; any number of sessions and threads share it.
+#pragma once
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/op.h"
+
+namespace edgec {
+
+// A named dimension with its permitted range; max 0 = no upper bound.
+struct Symbol {
+  std::string name;
+  int64_t min = 1, max = 0;
+};
+
+enum class TensorKind : uint8_t { kActivation = 0, kConstant = 1, kInput = 2 };
+
+struct TensorInfo {
+  std::string name;
+  TensorKind kind = TensorKind::kActivation;
+  // Known for constants and inputs; kNone for activations, whose types the operators infer.
+  // A negative dimension -(i + 1) of an input is symbol i.
+  DType dtype = DType::kNone;
+  Shape shape;
+  const std::byte* data = nullptr;  // constants: 64-byte aligned inside the file
+  size_t bytes = 0;
+  bool quantized = false;
+  Quantization quantization;
+};
+
+inline constexpr int32_t kAbsent = -1;
+
+struct NodeInfo {
+  const OpDef* op = nullptr;
+  std::string name;
+  std::vector<int32_t> inputs, outputs;  // tensor indices of this graph, kAbsent for an omitted optional
+  AttrList attrs;                        // validated against op->attrs
+};
+
+// Nodes stand in topological order: every input is a constant, a graph input or an earlier output.
+struct Graph {
+  std::string name;
+  std::vector<TensorInfo> tensors;
+  std::vector<int32_t> inputs, outputs;
+  std::vector<NodeInfo> nodes;
+};
+
+struct LoadOptions {
+  bool verify_weights = false;   // also check the weight section's checksum (costs a pass over it)
+  size_t max_file_size = 0;      // 0 = no limit
+};
+
+class Model {
+ public:
+  // The only ways in; both run the same checks. The file stays mapped while the model lives.
+  static Status open(const char* path, const LoadOptions& options, std::shared_ptr<const Model>* out);
+  // copy: false = the caller keeps `data` (64-byte aligned) alive and unchanged.
+  static Status from_memory(const void* data, size_t size, bool copy, const LoadOptions& options,
+                            std::shared_ptr<const Model>* out);
+  ~Model();
+
+  const Graph& graph() const { return graphs[0]; }
+
+  std::vector<Graph> graphs;  // [0] is the main graph; attributes of type kGraph index the others
+  std::vector<Symbol> symbols;
+  std::vector<std::pair<std::string, std::string>> metadata;
+  int format_major = 0, format_minor = 0;
+  size_t weight_bytes = 0;
+
+  // What holds the bytes (mapping or copy); drop_pages tells the system that [data, data+bytes) has been
+  // packed and need not stay resident.
+  struct Storage;
+  std::unique_ptr<Storage> storage;
+  void drop_pages(const void* data, size_t bytes) const;
+};
+
+}  // namespace edgec
