@@ -10,7 +10,11 @@
 #include <cstring>
 #include <type_traits>
 #if defined(__AVX2__)
+// GCC 12 warns about its own _mm512_undefined_ps() inside these headers.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
