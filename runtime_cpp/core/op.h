@@ -46,6 +46,16 @@ enum OpFlag : uint32_t {
   kElementwise = 1u << 5,     // commutes with any permutation of the dimensions (after broadcasting)
 };
 
+class NodeContext;
+
+// "Input (or output) `part` is whole[..., offset : offset + n, ...] along `axis`": what lets the planner
+// turn Concat, Split and Slice into views. whole_is_output: the parts are inputs (Concat), else outputs.
+struct ViewPart {
+  int part;
+  int axis;
+  int64_t offset;
+};
+
 struct OpDef {
   std::string name;
   int version = 1;
@@ -57,6 +67,10 @@ struct OpDef {
   std::vector<int> inplace_inputs;
   Status (*infer)(InferContext&) = nullptr;
   Status (*prepare)(PrepareContext&) = nullptr;
+  // Optional; called after inference. Leaves `parts` empty when nothing can be a view. A part that the
+  // planner did place is aliased: prepare sees it through part_placed(i) and its step must not copy it.
+  void (*view_parts)(const NodeContext&, std::vector<ViewPart>* parts) = nullptr;
+  bool whole_is_output = false;  // Concat: true; Split, Slice: false (the whole is input 0)
 
   int min_inputs() const;
   int max_inputs() const;  // INT_MAX when variadic
@@ -81,6 +95,11 @@ class OpBuilder {
   OpBuilder& inplace(int input) { def_.inplace_inputs.push_back(input); return *this; }
   OpBuilder& infer(Status (*f)(InferContext&)) { def_.infer = f; return *this; }
   OpBuilder& prepare(Status (*f)(PrepareContext&)) { def_.prepare = f; return *this; }
+  OpBuilder& views(bool whole_is_output, void (*f)(const NodeContext&, std::vector<ViewPart>*)) {
+    def_.view_parts = f;
+    def_.whole_is_output = whole_is_output;
+    return *this;
+  }
 
  private:
   OpBuilder& port(std::vector<PortSpec>& ports, const char* name, const char* doc, bool optional, bool variadic);
@@ -126,6 +145,7 @@ class NodeContext {
   bool has_input(int i) const { return i < input_count_ && input_types_[i] != nullptr; }
   bool has_output(int i) const { return i < output_count_ && output_types_[i] != nullptr; }
   const TensorType& input(int i) const { return *input_types_[i]; }  // only if has_input(i)
+  const TensorType& output(int i) const { return *output_types_[i]; }  // after inference, if has_output(i)
   // Dense data of an input that is known before run(), else null.
   const void* value(int i) const { return i < input_count_ ? input_values_[i] : nullptr; }
   template <class T>
@@ -197,11 +217,12 @@ class PrepareContext : public NodeContext {
  public:
   // The dense, mapped or folded data of input i; null when it is an activation.
   const void* constant(int i) const { return value(i); }
-  const TensorType& output(int i) const { return *output_types_[i]; }
   int64_t input_pitch(int i) const { return input_pitches_[i]; }
   int64_t output_pitch(int i) const { return output_pitches_[i]; }
   // Output 0 lies at the same address as this input (view or in place).
   bool aliased(int input) const { return aliased_input_ == input; }
+  // The part (input of Concat, output of Split or Slice) already lies inside the whole.
+  bool part_placed(int part) const { return (placed_parts_ >> part) & 1; }
   Isa isa() const { return isa_; }
   int threads() const { return threads_; }
   void* allocate_packed(size_t bytes) { return packed_->allocate(bytes); }
@@ -215,6 +236,7 @@ class PrepareContext : public NodeContext {
   const int64_t* input_pitches_ = nullptr;
   const int64_t* output_pitches_ = nullptr;
   int aliased_input_ = -1;
+  uint64_t placed_parts_ = 0;
   Isa isa_ = Isa::scalar;
   int threads_ = 1;
   PackedMemory* packed_ = nullptr;
