@@ -40,7 +40,8 @@ void depthwise_pack_f32(const DepthwiseGeometry& g, Isa isa, const float* weight
 }
 
 double depthwise_row_cost(const DepthwiseGeometry& g) {
-  return static_cast<double>(g.output_width * g.channels) * static_cast<double>(g.kernel_height * g.kernel_width);
+  return static_cast<double>(g.output_width * g.channels) *
+         static_cast<double>(g.kernel_height * g.kernel_width);
 }
 
 }  // namespace edgec
