@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class DigitsNet(nn.Module):
-    """Input [N, 1, 8, 8] in 0..1, output [N, 10] logits. 30,874 parameters."""
+    """Input [N, 1, 8, 8] in 0..1, output [N, 10] logits. 30,618 parameters."""
 
     def __init__(self) -> None:
         super().__init__()

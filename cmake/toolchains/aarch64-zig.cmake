@@ -1,0 +1,16 @@
+# Cross-compiles to 64-bit ARM Linux with zig's clang and musl: static programs that run on any board,
+# and here under qemu-aarch64. Needs: pip install ziglang; python3 (or .venv/bin/python) on PATH.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER ${CMAKE_CURRENT_LIST_DIR}/zig-cc)
+set(CMAKE_CXX_COMPILER ${CMAKE_CURRENT_LIST_DIR}/zig-c++)
+set(CMAKE_AR ${CMAKE_CURRENT_LIST_DIR}/zig-ar CACHE FILEPATH "")
+set(CMAKE_RANLIB ${CMAKE_CURRENT_LIST_DIR}/zig-ranlib CACHE FILEPATH "")
+set(CMAKE_C_COMPILER_TARGET aarch64-linux-musl)
+set(CMAKE_CXX_COMPILER_TARGET aarch64-linux-musl)
+set(CMAKE_EXE_LINKER_FLAGS_INIT -static)
+find_program(EDGEC_QEMU_AARCH64 NAMES qemu-aarch64 qemu-aarch64-static)
+if(EDGEC_QEMU_AARCH64)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${EDGEC_QEMU_AARCH64})
+endif()
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)

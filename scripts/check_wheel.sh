@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Builds the wheel, holds it and the shared library to their size limits, and uses it in an environment of its own.
+# Usage: scripts/check_wheel.sh     (after scripts/setup.sh)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+wheel_limit=2000000 library_limit=1500000 # bytes
+
+rm -rf build/wheel && mkdir -p build/wheel
+.venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+wheel=$(echo build/wheel/*.whl)
+
+.venv/bin/python -m venv --clear build/wheel/venv
+build/wheel/venv/bin/python -m pip install --quiet --constraint scripts/constraints.txt "$wheel"
+build/wheel/venv/bin/edgec --version
+(cd build/wheel && venv/bin/python -c 'import edgec, edgec.converter, edgec.quantize, edgec.cli; print(len(edgec._core.registry()), "operators")')
+
+status=0
+limit() { # limit NAME FILE BYTES
+  local size
+  size=$(stat -c %s "$2")
+  if [ "$size" -gt "$3" ]; then echo "$1 is $size bytes, more than $3: $2"; status=1; else echo "$1: $size bytes (limit $3)"; fi
+}
+limit wheel "$wheel" $wheel_limit
+limit "Python module" "$(echo build/wheel/venv/lib/python3*/site-packages/edgec/_core*.so)" $library_limit
+exit $status
