@@ -211,6 +211,9 @@ class PackedMemory {
   virtual ~PackedMemory() = default;
   // Null when the limit (max_memory) or the system refuses.
   virtual void* allocate(size_t bytes) = 0;
+  // The same block for the same (source, layout), so that plans for several shapes share packed weights;
+  // *fresh says that the caller must fill it.
+  virtual void* allocate_shared(const void* source, const std::string& layout, size_t bytes, bool* fresh) = 0;
 };
 
 class PrepareContext : public NodeContext {
@@ -225,7 +228,15 @@ class PrepareContext : public NodeContext {
   bool part_placed(int part) const { return (placed_parts_ >> part) & 1; }
   Isa isa() const { return isa_; }
   int threads() const { return threads_; }
+  // Memory that belongs to this plan (tables that depend on the shapes). Null = out of memory.
   void* allocate_packed(size_t bytes) { return packed_->allocate(bytes); }
+  // Memory for a packed form of constant input i that every plan of the session shares. `layout` names
+  // the packing completely (kernel, tile, transposition...): same layout = same bytes.
+  void* allocate_packed_weights(int i, const std::string& layout, size_t bytes, bool* fresh) {
+    return packed_->allocate_shared(constant(i), layout, bytes, fresh);
+  }
+  // The step never reads input i at run time (it was packed): its mapped pages may go.
+  void release_constant(int i) { released_inputs_ |= uint64_t{1} << (i & 63); }
   Status out_of_memory(size_t bytes) const;
   // Scratch of this step while it runs; part of the arena. The last call wins.
   void request_scratch(size_t bytes) { scratch_bytes_ = bytes; }
@@ -237,6 +248,7 @@ class PrepareContext : public NodeContext {
   const int64_t* output_pitches_ = nullptr;
   int aliased_input_ = -1;
   uint64_t placed_parts_ = 0;
+  uint64_t released_inputs_ = 0;
   Isa isa_ = Isa::scalar;
   int threads_ = 1;
   PackedMemory* packed_ = nullptr;

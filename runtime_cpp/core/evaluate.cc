@@ -1,0 +1,113 @@
+// Inference and evaluation of a single node: folding in the runtime and in the converter.
+#include "core/memory.h"
+#include "core/planner.h"
+#include "core/session.h"
+
+namespace edgec {
+namespace {
+
+NodeView view_of(const NodeInfo& node) { return {node.op, &node.attrs, node.name.c_str()}; }
+
+Status infer(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
+             const std::vector<const void*>& values, std::vector<TensorType>* outputs) {
+  outputs->assign(node.outputs.size(), TensorType());
+  std::vector<TensorType*> pointers(outputs->size());
+  for (size_t i = 0; i < pointers.size(); ++i)
+    pointers[i] = node.outputs[i] == kAbsent ? nullptr : &(*outputs)[i];
+  InferContext context(view_of(node), static_cast<int>(inputs.size()), inputs.data(), values.data(),
+                       static_cast<int>(pointers.size()), pointers.data());
+  EDGEC_TRY(node.op->infer(context));
+  for (size_t i = 0; i < pointers.size(); ++i)
+    if (pointers[i] && pointers[i]->dtype == DType::kNone)
+      return context.fail(StatusCode::kInternal, "inference left output %zu without a type", i);
+  return ok_status();
+}
+
+}  // namespace
+
+Status infer_node(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
+                  const std::vector<const void*>& values, std::vector<TensorType>* outputs) {
+  EDGEC_TRY(validate_node(node));
+  return infer(node, inputs, values, outputs);
+}
+
+Status evaluate_node(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
+                     const std::vector<const void*>& values, std::vector<HostTensor>* outputs) {
+  EDGEC_TRY(validate_node(node));
+  std::vector<TensorType> types;
+  EDGEC_TRY(infer(node, inputs, values, &types));
+
+  SharedPacked shared;
+  PlanPacked packed(&shared, 0);
+  Planner::Request request;
+  request.node = view_of(node);
+  request.input_types = inputs;
+  request.input_values = values;
+  request.isa = best_isa();
+  request.packed = &packed;
+  outputs->clear();
+  outputs->resize(types.size());
+  std::vector<TensorView> views(inputs.size() + types.size());
+  std::vector<TensorView*> in(inputs.size()), out(types.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    request.input_pitches.push_back(0);
+    if (inputs[i] == nullptr) continue;
+    views[i] = dense_view(*inputs[i], const_cast<void*>(values[i]));
+    request.input_pitches[i] = views[i].pitch;
+    in[i] = &views[i];
+  }
+  std::vector<AlignedBlock> blocks(types.size());
+  for (size_t i = 0; i < types.size(); ++i) {
+    const bool present = node.outputs[i] != kAbsent;
+    request.output_types.push_back(present ? &types[i] : nullptr);
+    request.output_pitches.push_back(0);
+    if (!present) continue;
+    if (!blocks[i].allocate(types[i].bytes()))
+      return error(StatusCode::kOutOfMemory, "%s '%s': %zu bytes for output %zu are not available",
+                   node.op->name.c_str(), node.name.c_str(), types[i].bytes(), i);
+    TensorView& view = views[inputs.size() + i];
+    view = dense_view(types[i], blocks[i].data());
+    request.output_pitches[i] = view.pitch;
+    out[i] = &view;
+  }
+  PreparedNode prepared;
+  EDGEC_TRY(Planner::prepare(request, &prepared));
+  AlignedBlock scratch;
+  if (!scratch.allocate(prepared.scratch_bytes))
+    return error(StatusCode::kOutOfMemory, "%s '%s': %zu bytes of scratch are not available",
+                 node.op->name.c_str(), node.name.c_str(), prepared.scratch_bytes);
+  ThreadPool pool(1);
+  EDGEC_TRY(prepared.step->run(StepArgs{in.data(), out.data(), scratch.data(), pool}));
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (out[i] == nullptr) continue;
+    HostTensor& tensor = (*outputs)[i];
+    tensor.type = out[i]->type;
+    tensor.data.assign(blocks[i].data(), blocks[i].data() + tensor.type.bytes());
+  }
+  return ok_status();
+}
+
+Status Planner::prepare(const Request& request, PreparedNode* out) {
+  PrepareContext context;
+  context.node_ = request.node;
+  context.input_count_ = static_cast<int>(request.input_types.size());
+  context.output_count_ = static_cast<int>(request.output_types.size());
+  context.input_types_ = request.input_types.data();
+  context.input_values_ = request.input_values.data();
+  context.output_types_ = request.output_types.data();
+  context.input_pitches_ = request.input_pitches.data();
+  context.output_pitches_ = request.output_pitches.data();
+  context.aliased_input_ = request.aliased_input;
+  context.placed_parts_ = request.placed_parts;
+  context.isa_ = request.isa;
+  context.threads_ = request.threads;
+  context.packed_ = request.packed;
+  EDGEC_TRY(request.node.op->prepare(context));
+  if (!context.step_) return context.fail(StatusCode::kInternal, "prepare made no step");
+  out->step = std::move(context.step_);
+  out->scratch_bytes = context.scratch_bytes_;
+  out->released_inputs = context.released_inputs_;
+  return ok_status();
+}
+
+}  // namespace edgec
