@@ -35,7 +35,7 @@ inline int64_t pool_output_size(int64_t size, int64_t pad_begin, int64_t pad_end
 
 // Fills everything from the attributes and the input shape [N, H, W, C]; refuses windows without output.
 inline Status pool_geometry(const NodeContext& ctx, bool average, PoolGeometry* g) {
-  const int64_t *kernel, *strides, *dilations, *pads;
+  const int64_t *kernel = nullptr, *strides = nullptr, *dilations = nullptr, *pads = nullptr;
   EDGEC_TRY(window_attribute(ctx, "kernel", 2, 1, &kernel));
   EDGEC_TRY(window_attribute(ctx, "strides", 2, 1, &strides));
   EDGEC_TRY(window_attribute(ctx, "dilations", 2, 1, &dilations));

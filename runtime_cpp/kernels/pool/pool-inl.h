@@ -31,25 +31,25 @@ Window window(int64_t start, int64_t kernel, int64_t dilation, int64_t size, int
 
 struct MaxF32 {
   using T = float;
-  static EDGEC_INLINE f32v start() { return f32v(-std::numeric_limits<float>::infinity()); }
-  static EDGEC_INLINE f32v step(f32v sum, f32v x) { return select((x > sum) | (x != x), x, sum); }
-  static EDGEC_INLINE f32v finish(f32v sum, f32v) { return sum; }
+  EDGEC_INLINE static f32v start() { return f32v(-std::numeric_limits<float>::infinity()); }
+  EDGEC_INLINE static f32v step(f32v sum, f32v x) { return select((x > sum) | (x != x), x, sum); }
+  EDGEC_INLINE static f32v finish(f32v sum, f32v) { return sum; }
 };
 
 template <class Integer>
 struct MaxInteger {
   using T = Integer;
   using V = vec<T, lanes<T>>;
-  static EDGEC_INLINE V start() { return V(std::numeric_limits<T>::lowest()); }
-  static EDGEC_INLINE V step(V sum, V x) { return max(sum, x); }
-  static EDGEC_INLINE V finish(V sum, V) { return sum; }
+  EDGEC_INLINE static V start() { return V(std::numeric_limits<T>::lowest()); }
+  EDGEC_INLINE static V step(V sum, V x) { return max(sum, x); }
+  EDGEC_INLINE static V finish(V sum, V) { return sum; }
 };
 
 struct AverageF32 {
   using T = float;
-  static EDGEC_INLINE f32v start() { return f32v(0.0f); }
-  static EDGEC_INLINE f32v step(f32v sum, f32v x) { return sum + x; }
-  static EDGEC_INLINE f32v finish(f32v sum, f32v count) { return sum / count; }
+  EDGEC_INLINE static f32v start() { return f32v(0.0f); }
+  EDGEC_INLINE static f32v step(f32v sum, f32v x) { return sum + x; }
+  EDGEC_INLINE static f32v finish(f32v sum, f32v count) { return sum / count; }
 };
 
 template <class Op>
