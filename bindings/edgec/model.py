@@ -1,0 +1,191 @@
+"""A model: what `convert` returns, what a `.edge` file holds, what a session runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgec import _core
+from edgec.errors import InvalidArgumentError, IoError
+
+Dim = int | str
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and data type of an input or output.
+
+    `shape` holds ints, and the names of symbolic dimensions; `dtype` is NumPy's.
+    """
+
+    name: str
+    shape: tuple[Dim, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+class Model:
+    """A converted model; immutable, and shared by any number of sessions and threads.
+
+    >>> model = edgec.load("net.edge")
+    >>> model.inputs[0].shape
+    (1, 3, 224, 224)
+    >>> session = edgec.Session(model, threads=2)
+    """
+
+    def __init__(
+        self,
+        native: _core.Model,
+        *,
+        path: Path | None = None,
+        data: bytes | None = None,
+        report: dict[str, Any] | None = None,
+    ) -> None:
+        """Internal; use `edgec.load`, `edgec.convert` or `Model.from_bytes`."""
+        self._native = native
+        self._path = path
+        self._data = data
+        self._report = report
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> Model:
+        """Maps and checks a `.edge` file. `verify` also checks the checksum of the weights.
+
+        Raises IoError when it cannot be read, BadFileError when it is not a sound `.edge` file.
+        """
+        return cls(_core.Model.open(os.fspath(path), verify=verify), path=Path(path))
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes | bytearray | memoryview, *, report: dict[str, Any] | None = None, verify: bool = False
+    ) -> Model:
+        """The model in the bytes of a `.edge` file. `report` is the converter's, kept beside the file's own."""
+        data = bytes(data)
+        return cls(_core.Model.from_bytes(data, verify=verify), data=data, report=report)
+
+    @property
+    def native(self) -> _core.Model:
+        """The native object; internal."""
+        return self._native
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Inputs in order."""
+        return tuple(TensorSpec(n, tuple(s), _core.numpy_dtype(d)) for n, d, s in self._native.inputs)
+
+    @cached_property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Outputs in order. A dimension that depends on an input's symbolic dimension is given as `"?"`.
+
+        Shapes are inferred by preparing the model, for two sizes of every symbol.
+        """
+        types = [_core.Session(self._native, shapes=shapes).output_types for shapes in self._probe_shapes()]
+        specs = []
+        for per_probe in zip(*types, strict=True):
+            name, dtype, first = per_probe[0]
+            dims: tuple[Dim, ...] = tuple(
+                d if all(len(s) == len(first) and s[i] == d for _, _, s in per_probe) else "?"
+                for i, d in enumerate(first)
+            )
+            specs.append(TensorSpec(name, dims, _core.numpy_dtype(dtype)))
+        return tuple(specs)
+
+    def _probe_shapes(self) -> list[list[list[int]] | None]:
+        if not self._native.symbols:
+            return [None]
+        probes = []
+        for step in (0, 1):
+            sizes = {}
+            for name, minimum, maximum in self._native.symbols:
+                low = max(minimum, 1)
+                sizes[name] = low if step == 0 or maximum == low else (min(2 * low, maximum) if maximum else 2 * low)
+            probes.append(
+                [[sizes[d] if isinstance(d, str) else d for d in spec.shape] for spec in self.inputs]
+            )
+        return list(probes)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The file's metadata: producer, source, labels and others (docs/format.md)."""
+        return dict(self._native.metadata)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What the converter did: operators, fusions, checks, warnings. Empty for files that carry none."""
+        if self._report is not None:
+            return self._report
+        text = self.metadata.get("report", "")
+        try:
+            report = json.loads(text) if text else {}
+        except ValueError:
+            return {}
+        return report if isinstance(report, dict) else {}
+
+    @property
+    def symbols(self) -> dict[str, tuple[int, int]]:
+        """Symbolic dimensions: name -> (smallest, largest); 0 = no upper limit."""
+        return {name: (minimum, maximum) for name, minimum, maximum in self._native.symbols}
+
+    def to_bytes(self) -> bytes:
+        """The model as the bytes of a `.edge` file."""
+        if self._data is not None:
+            return self._data
+        if self._path is None:
+            raise InvalidArgumentError("this model has neither a file nor bytes")
+        try:
+            return self._path.read_bytes()
+        except OSError as e:
+            raise IoError(f"{self._path}: {e.strerror}") from e
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Writes the `.edge` file at once or not at all (temporary file, then rename). Returns its path.
+
+        Raises IoError when the system refuses, and when the file exists and `overwrite` is False.
+        """
+        target = Path(path)
+        if not overwrite and target.exists():
+            raise IoError(f"{target} exists. What to do: choose another name, or pass overwrite=True")
+        write_atomic(target, self.to_bytes())
+        return target
+
+    def __repr__(self) -> str:
+        ins = ", ".join(str(s) for s in self.inputs)
+        return f"<edgec.Model ({ins}) -> ({', '.join(self._native.output_names)})>"
+
+
+def write_atomic(target: Path, data: bytes) -> None:
+    """Writes a file so that readers, and a machine that loses power, see the old one or the new one, never a part."""
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as f:
+            temporary = f.name
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        # NamedTemporaryFile makes files that only their owner may read; a model is as public as any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(target)
+    except OSError as e:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise IoError(f"cannot write {target}: {e.strerror}") from e
+
+
+def load(path: str | os.PathLike[str], *, verify: bool = False) -> Model:
+    """Opens a `.edge` file; see `Model.open`.
+
+    >>> edgec.load("net.edge").inputs[0].name
+    'input'
+    """
+    return Model.open(path, verify=verify)
