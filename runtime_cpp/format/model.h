@@ -48,8 +48,30 @@ struct Graph {
   std::vector<NodeInfo> nodes;
 };
 
+// A section as the file's table lists it; sizes and checksums have been validated.
+struct SectionInfo {
+  std::string kind;  // "GRPH", "WGHT", "META", "GOLD", or an optional one (lower-case first letter)
+  uint64_t offset = 0, size = 0;
+  uint32_t checksum = 0;
+};
+
+// A golden tensor; `data` points into the file and has no particular alignment.
+struct GoldenTensor {
+  std::string name;
+  DType dtype = DType::kNone;
+  Shape shape;
+  const std::byte* data = nullptr;
+  size_t bytes = 0;
+};
+
+struct GoldenSample {
+  std::vector<GoldenTensor> inputs, outputs;
+  std::vector<std::pair<std::string, uint64_t>> digests;  // tensor name, digest of its value
+};
+
 struct LoadOptions {
-  bool verify_weights = false;   // also check the weight section's checksum (costs a pass over it)
+  // Also check the weight section's checksum and the zero bytes between weights (costs a pass over it).
+  bool verify_weights = false;
   size_t max_file_size = 0;      // 0 = no limit
 };
 
@@ -67,8 +89,11 @@ class Model {
   std::vector<Graph> graphs;  // [0] is the main graph; attributes of type kGraph index the others
   std::vector<Symbol> symbols;
   std::vector<std::pair<std::string, std::string>> metadata;
+  std::vector<SectionInfo> sections;  // in file order
+  std::vector<GoldenSample> golden;
   int format_major = 0, format_minor = 0;
-  size_t weight_bytes = 0;
+  size_t file_bytes = 0;
+  size_t weight_bytes = 0;  // of the weight section
 
   // What holds the bytes (mapping or copy); drop_pages tells the system that [data, data+bytes) has been
   // packed and need not stay resident.
