@@ -7,6 +7,7 @@ bound to two different sizes, inference runs once per binding, and a dimension i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from edgec import _core
+from edgec.converter.ir import schema
 
 Dim = int | str | None
 Attr = int | float | str | list[int] | list[float]
 
 # A known value larger than this is not carried through inference: shape arithmetic is small.
 MAX_KNOWN_ELEMENTS = 4096
+
+# Distance between the order keys of neighbours; halving it 40 times leaves room for one more node.
+_ORDER_GAP = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,19 @@ class Node:
     outputs: list[Value]
     attrs: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    # Position in the graph's list; kept by Graph. `order` only grows along the list.
+    order: int = field(default=-1, repr=False)
+    previous: Node | None = field(default=None, repr=False)
+    next: Node | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        """False before the node is inserted and after it is removed."""
+        return self.order >= 0
+
+    def attr(self, name: str) -> Any:
+        """The attribute, or the operator's default when the node does not set it."""
+        return self.attrs[name] if name in self.attrs else schema.default(self.op, name)
 
     def input(self, i: int) -> Value | None:
         return self.inputs[i] if i < len(self.inputs) else None
@@ -124,12 +142,39 @@ class Graph:
     def __init__(self, name: str = "main") -> None:
         self.name = name
         self.inputs: list[Value] = []
-        self.outputs: list[Value] = []
-        self.nodes: list[Node] = []
+        self._outputs: list[Value] = []
+        self._first: Node | None = None
+        self._last: Node | None = None
+        self._count = 0
+        self._snapshot: tuple[Node, ...] | None = ()
         self.symbols: dict[str, tuple[int, int]] = {}  # name -> (min, max), max 0 = unbounded
         self.probes: list[dict[str, int]] = [{}]
         self.metadata: dict[str, str] = {}
         self._names: dict[str, int] = {}
+
+    # -- nodes ------------------------------------------------------------------------------------
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes in topological order: a snapshot, so that a loop over it may edit the graph."""
+        if self._snapshot is None:
+            found: list[Node] = []
+            node = self._first
+            while node is not None:
+                found.append(node)
+                node = node.next
+            self._snapshot = tuple(found)
+        return self._snapshot
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def outputs(self) -> list[Value]:
+        return self._outputs
+
+    @outputs.setter
+    def outputs(self, values: Iterable[Value]) -> None:
+        self._outputs = list(values)
 
     # -- names ------------------------------------------------------------------------------------
     def unique_name(self, hint: str) -> str:
@@ -144,6 +189,19 @@ class Graph:
             if name not in self._names:
                 self._names[name] = 0
                 return name
+
+    def rename(self, value: Value, name: str) -> None:
+        """Gives `value` the name `name`; raises GraphError when another tensor had it at any time."""
+        if name == value.name:
+            return
+        if name in self._names:
+            raise GraphError(f"cannot rename '{value.name}': the name '{name}' is taken")
+        self._names[name] = 0
+        value.name = name
+
+    def take_name(self, value: Value, old: Value) -> None:
+        """Swaps the names of two values: what replaces `old` is found under the name the user knows."""
+        value.name, old.name = old.name, value.name
 
     # -- building ---------------------------------------------------------------------------------
     def add_symbol(self, name: str, minimum: int = 1, maximum: int = 0, example: int | None = None) -> None:
@@ -193,22 +251,63 @@ class Graph:
 
         Raises GraphError with the operator's own message when the registry refuses the node.
         """
+        node = self.detached(op, inputs, attrs, outputs, name, source)
+        self.insert(node, before)
+        return node.outputs
+
+    def detached(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        attrs: dict[str, Any] | None = None,
+        outputs: int | Sequence[str] = 1,
+        name: str = "",
+        source: str = "",
+    ) -> Node:
+        """A node with inferred outputs that is not in the graph yet; `insert` puts it there."""
         ins = list(inputs)
         while ins and ins[-1] is None:
             ins.pop()
         node_name = name or op
-        hints = [node_name if i == 0 else f"{node_name}:{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
+        if isinstance(outputs, int):
+            hints: Sequence[str] = [node_name if i == 0 else f"{node_name}:{i}" for i in range(outputs)]
+        else:
+            hints = outputs
         node = Node(op, node_name, ins, [], dict(attrs or {}), source)
-        node.outputs = [Value(self.unique_name(h), producer=node) for h in hints]
+        node.outputs = [Value("", producer=node) for _ in hints]
         self.infer(node)
-        for v in ins:
+        for v, hint in zip(node.outputs, hints):
+            v.name = self.unique_name(hint)
+        return node
+
+    def insert(self, node: Node, before: Node | None = None) -> None:
+        """Puts a detached node in front of `before`, or at the end."""
+        previous = self._last if before is None else before.previous
+        node.previous, node.next = previous, before
+        if previous is None:
+            self._first = node
+        else:
+            previous.next = node
+        if before is None:
+            self._last = node
+        else:
+            before.previous = node
+        low = 0 if previous is None else previous.order
+        node.order = low + _ORDER_GAP if before is None else (low + before.order) // 2
+        if before is not None and not low < node.order < before.order:
+            self._renumber()
+        self._count += 1
+        self._snapshot = None
+        for v in node.inputs:
             if v is not None:
                 v.consumers.append(node)
-        if before is None:
-            self.nodes.append(node)
-        else:
-            self.nodes.insert(self.nodes.index(before), node)
-        return node.outputs
+
+    def _renumber(self) -> None:
+        node, order = self._first, 0
+        while node is not None:
+            order += _ORDER_GAP
+            node.order = order
+            node = node.next
 
     def set_outputs(self, values: Iterable[Value]) -> None:
         self.outputs = list(values)
@@ -218,9 +317,15 @@ class Graph:
         """Recomputes the types (and shape-derived values) of a node's outputs."""
         types: list[list[TensorType]] = []
         known: list[list[np.ndarray | None]] = []
+        previous: tuple[Any, Any] = (None, None)
         for p in range(len(self.probes)):
             in_types = [None if v is None else (v.types[p].dtype, v.types[p].shape) for v in node.inputs]
-            in_values = [None if v is None else v.known[p] for v in node.inputs]
+            in_values = [None if v is None or not v.known else v.known[p] for v in node.inputs]
+            if p and in_types == previous[0] and all(a is b for a, b in zip(in_values, previous[1])):
+                types.append(types[-1])  # nothing here depends on a symbol
+                known.append(known[-1])
+                continue
+            previous = (in_types, in_values)
             try:
                 out = _core.infer(node.op, node.attrs, in_types, in_values, len(node.outputs))
             except _core.Error as e:
@@ -237,15 +342,18 @@ class Graph:
         node: Node, in_types: list[Any], in_values: list[np.ndarray | None], out: list[TensorType]
     ) -> list[np.ndarray | None]:
         unknown: list[np.ndarray | None] = [None] * len(out)
-        schema = _core.schema(node.op)
-        if schema["not_foldable"] or any(int(np.prod(t.shape)) > MAX_KNOWN_ELEMENTS for t in out):
+        flags = schema.of(node.op)
+        if not flags["shape_only"] and any(t is not None and v is None for t, v in zip(in_types, in_values)):
             return unknown
-        if not schema["shape_only"] and any(t is not None and v is None for t, v in zip(in_types, in_values)):
+        if flags["not_foldable"] or any(math.prod(t.shape) > MAX_KNOWN_ELEMENTS for t in out):
             return unknown
         if any(v is not None and v.size > MAX_KNOWN_ELEMENTS for v in in_values):
             return unknown
         inputs = [t if v is None else v for t, v in zip(in_types, in_values)]
-        return list(_core.evaluate(node.op, node.attrs, inputs, len(out)))
+        try:
+            return list(_core.evaluate(node.op, node.attrs, inputs, len(out)))
+        except _core.Error:
+            return unknown  # a probe's size may be impossible (a negative slice, a zero divisor); run() will tell
 
     # -- editing ----------------------------------------------------------------------------------
     def replace_uses(self, old: Value, new: Value) -> None:
@@ -266,10 +374,21 @@ class Graph:
     def remove(self, node: Node) -> None:
         """Removes a node none of whose outputs is used any more."""
         for v in node.outputs:
-            if v.consumers or v in self.outputs:
+            if v.consumers or self.is_output(v):
                 raise GraphError(f"cannot remove {node.name}: '{v.name}' is still used")
         self.set_inputs(node, [])
-        self.nodes.remove(node)
+        if node.previous is None:
+            self._first = node.next
+        else:
+            node.previous.next = node.next
+        if node.next is None:
+            self._last = node.previous
+        else:
+            node.next.previous = node.previous
+        node.previous = node.next = None
+        node.order = -1
+        self._count -= 1
+        self._snapshot = None
 
     def is_output(self, value: Value) -> bool:
         return any(value is v for v in self.outputs)
