@@ -1,5 +1,7 @@
 #include "reflection.h"
 
+#include <pybind11/stl.h>
+
 #include <string>
 #include <vector>
 
