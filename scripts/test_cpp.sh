@@ -22,6 +22,7 @@ case $variant in
   *) echo "unknown variant '$variant'" >&2; exit 2 ;;
 esac
 
+mkdir -p build
 cmake -S . -B "$build" -DEDGEC_TESTS=ON "${options[@]}" >"$build.configure.log" 2>&1 || { cat "$build.configure.log"; exit 1; }
 cmake --build "$build" --parallel
 

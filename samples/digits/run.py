@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import edgec
 import numpy as np
 import torch
 from net import DigitsNet, load_split
-
-import edgec
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent.parent / "build" / "digits.edge"
@@ -78,7 +77,9 @@ def main() -> int:
     print("\n4. Latency of one image, one thread, median of interleaved rounds")
     for name, value in seconds.items():
         print(f"   {name}  {value * 1e6:8.1f} us")
-    print(f"   edgec is {seconds['torch'] / seconds['edgec']:.1f}x faster; {OUTPUT.stat().st_size / 1024:.0f} KB on disk")
+    print(
+        f"   edgec is {seconds['torch'] / seconds['edgec']:.1f}x faster; {OUTPUT.stat().st_size / 1024:.0f} KB on disk"
+    )
 
     if failures:
         print(f"FAILED: edgec ({', '.join(failures)}) differs from torch", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What the architectures share: the convolution block, squeeze-and-excite, and batch-norm statistics that make sense."""
+"""What the architectures share: convolution block, squeeze-and-excite, batch-norm statistics that make sense."""
 
 from __future__ import annotations
 

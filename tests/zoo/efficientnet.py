@@ -12,7 +12,7 @@ class EfficientNetB0(nn.Module):
     """Inverted residuals with squeeze-and-excite in every block and SiLU."""
 
     # expansion, channels, repeats, stride, kernel
-    PLAN = [
+    PLAN = (
         (1, 16, 1, 1, 3),
         (6, 24, 2, 2, 3),
         (6, 40, 2, 2, 5),
@@ -20,7 +20,7 @@ class EfficientNetB0(nn.Module):
         (6, 112, 3, 1, 5),
         (6, 192, 4, 2, 5),
         (6, 320, 1, 1, 3),
-    ]
+    )
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()

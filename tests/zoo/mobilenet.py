@@ -58,7 +58,7 @@ class MobileNetV2(nn.Module):
     """Inverted residuals with linear bottlenecks, ReLU6."""
 
     # expansion, channels, repeats, stride of the first repeat
-    PLAN = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+    PLAN = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
     def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class MobileNetV3Large(nn.Module):
     """Inverted residuals with squeeze-and-excite and hard-swish."""
 
     # kernel, expanded, out, squeeze-and-excite, hard-swish, stride
-    PLAN = [
+    PLAN = (
         (3, 16, 16, False, False, 1),
         (3, 64, 24, False, False, 2),
         (3, 72, 24, False, False, 1),
@@ -101,7 +101,7 @@ class MobileNetV3Large(nn.Module):
         (5, 672, 160, True, True, 2),
         (5, 960, 160, True, True, 1),
         (5, 960, 160, True, True, 1),
-    ]
+    )
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()

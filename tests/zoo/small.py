@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from .common import ConvNorm
@@ -33,7 +35,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         widths = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128]
         layers: list[nn.Module] = []
-        for i, o in zip(widths, widths[1:], strict=False):
+        for i, o in itertools.pairwise(widths):
             layers += [nn.Linear(i, o), nn.BatchNorm1d(o), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Linear(128, 640))
 

@@ -18,9 +18,7 @@ class UNet(nn.Module):
             nn.Sequential(ConvNorm(i, o), ConvNorm(o, o)) for i, o in zip([3, *widths[:-1]], widths, strict=True)
         )
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in reversed(widths[:-1]))
-        self.merge = nn.ModuleList(
-            nn.Sequential(ConvNorm(2 * w, w), ConvNorm(w, w)) for w in reversed(widths[:-1])
-        )
+        self.merge = nn.ModuleList(nn.Sequential(ConvNorm(2 * w, w), ConvNorm(w, w)) for w in reversed(widths[:-1]))
         self.head = nn.Conv2d(base, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Latency beside other runtimes; see README.md."""
