@@ -9,8 +9,8 @@ Status infer(InferContext& ctx) {
   int64_t axis = ctx.attr_int("axis");
   // Unlike other axes this one may equal the rank: everything then goes into the first dimension.
   if (axis < -shape.rank() || axis > shape.rank())
-    return ctx.fail(StatusCode::kShape, "axis %lld is outside [%d, %d] of input 'x' %s", static_cast<long long>(axis),
-                    -shape.rank(), shape.rank(), shape.to_string().c_str());
+    return ctx.fail(StatusCode::kShape, "axis %lld is outside [%d, %d] of input 'x' %s",
+                    static_cast<long long>(axis), -shape.rank(), shape.rank(), shape.to_string().c_str());
   if (axis < 0) axis += shape.rank();
   const int split = static_cast<int>(axis);
   return ctx.set_output(0, ctx.input(0).dtype,

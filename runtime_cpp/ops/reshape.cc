@@ -9,8 +9,8 @@ Status infer(InferContext& ctx) {
   EDGEC_TRY(ctx.value_ints(1, &wanted));
   const Shape& from = ctx.input(0).shape;
   if (wanted.size() > static_cast<size_t>(kMaxRank))
-    return ctx.fail(StatusCode::kUnsupported, "'shape' asks for %zu dimensions, at most %d are supported", wanted.size(),
-                    kMaxRank);
+    return ctx.fail(StatusCode::kUnsupported, "'shape' asks for %zu dimensions, at most %d are supported",
+                    wanted.size(), kMaxRank);
   const bool zero_is_zero = ctx.attr_bool("allowzero");
   Shape to;
   int free_axis = -1;
@@ -19,12 +19,14 @@ Status infer(InferContext& ctx) {
     int64_t d = wanted[i];
     if (d == 0 && !zero_is_zero) {
       if (static_cast<int>(i) >= from.rank())
-        return ctx.fail(StatusCode::kShape, "'shape'[%zu] is 0 (keep the input's dimension), but input 'x' %s has only %d",
-                        i, from.to_string().c_str(), from.rank());
+        return ctx.fail(StatusCode::kShape,
+                        "'shape'[%zu] is 0 (keep the input's dimension), but input 'x' %s has only %d", i,
+                        from.to_string().c_str(), from.rank());
       d = from[static_cast<int>(i)];
     } else if (d == -1) {
       if (free_axis >= 0)
-        return ctx.fail(StatusCode::kShape, "'shape' has -1 at both %d and %zu, at most one is possible", free_axis, i);
+        return ctx.fail(StatusCode::kShape, "'shape' has -1 at both %d and %zu, at most one is possible",
+                        free_axis, i);
       free_axis = static_cast<int>(i);
       d = 1;
     } else if (d < 0) {
@@ -38,7 +40,8 @@ Status infer(InferContext& ctx) {
   const int64_t elements = from.elements();
   if (free_axis >= 0) {
     if (known == 0 || elements % known != 0)
-      return ctx.fail(StatusCode::kShape, "input 'x' %s has %lld elements, which the -1 in %s cannot make fit",
+      return ctx.fail(StatusCode::kShape,
+                      "input 'x' %s has %lld elements, which the -1 in %s cannot make fit",
                       from.to_string().c_str(), static_cast<long long>(elements),
                       Shape(wanted.data(), static_cast<int>(wanted.size())).to_string().c_str());
     to[free_axis] = elements / known;

@@ -13,7 +13,8 @@ Status infer(InferContext& ctx) {
     EDGEC_TRY(ctx.normalize_axis(a, shape.rank(), &axis));
     if (shape[axis] != 1)
       return ctx.fail(StatusCode::kShape, "axis %lld of input 'x' %s has size %lld, expected 1",
-                      static_cast<long long>(a), shape.to_string().c_str(), static_cast<long long>(shape[axis]));
+                      static_cast<long long>(a), shape.to_string().c_str(),
+                      static_cast<long long>(shape[axis]));
     drop[axis] = true;
   }
   Shape out;

@@ -10,11 +10,13 @@ void copy_bytes(ThreadPool& pool, void* destination, const void* source, size_t 
   // Large enough that a block amortises the hand-over to another thread, small enough to balance.
   constexpr size_t kBlock = 64 * 1024;
   const int64_t blocks = static_cast<int64_t>((bytes + kBlock - 1) / kBlock);
-  pool.parallel_for(blocks, static_cast<double>(std::min(bytes, kBlock)), [&](int64_t begin, int64_t end, int) {
-    const size_t first = static_cast<size_t>(begin) * kBlock;
-    const size_t last = std::min(bytes, static_cast<size_t>(end) * kBlock);
-    std::memcpy(static_cast<char*>(destination) + first, static_cast<const char*>(source) + first, last - first);
-  });
+  pool.parallel_for(blocks, static_cast<double>(std::min(bytes, kBlock)),
+                    [&](int64_t begin, int64_t end, int) {
+                      const size_t first = static_cast<size_t>(begin) * kBlock;
+                      const size_t last = std::min(bytes, static_cast<size_t>(end) * kBlock);
+                      std::memcpy(static_cast<char*>(destination) + first,
+                                  static_cast<const char*>(source) + first, last - first);
+                    });
 }
 
 void copy_rows(ThreadPool& pool, const TensorView& destination, const TensorView& source) {

@@ -1,0 +1,183 @@
+#include "kernels/elementwise/convert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace edgec {
+namespace {
+
+struct f16 {
+  uint16_t bits;
+};
+struct bf16 {
+  uint16_t bits;
+};
+
+// value rounded to `mantissa` explicit bits with exponents from `smallest` (of normal numbers), as an
+// integer multiple of the unit in the last place, to nearest even.
+template <int mantissa, int smallest, int largest>
+uint16_t narrow(double value) {
+  constexpr uint16_t infinity = static_cast<uint16_t>((largest - smallest + 2) << mantissa);
+  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  if (std::isnan(value)) return static_cast<uint16_t>(sign | infinity | (1 << (mantissa - 1)));
+  const double magnitude = std::fabs(value);
+  if (std::isinf(magnitude)) return sign | infinity;
+  if (magnitude == 0) return sign;
+  int exponent = std::max(std::ilogb(magnitude), smallest);
+  if (exponent > largest) return sign | infinity;
+  const auto units = static_cast<uint32_t>(std::nearbyint(std::ldexp(magnitude, mantissa - exponent)));
+  // Carries of rounding run from mantissa into exponent, up to infinity; a denormal has exponent field 0.
+  const uint32_t field = static_cast<uint32_t>(exponent - smallest) << mantissa;
+  return static_cast<uint16_t>(sign | (field + units));
+}
+
+// -- one element ----------------------------------------------------------------------------------
+template <class T>
+T decode(T x) {
+  return x;
+}
+float decode(f16 x) { return f16_to_f32(x.bits); }
+float decode(bf16 x) { return bf16_to_f32(x.bits); }
+
+template <class To, class From>
+To convert_one(From x) {
+  if constexpr (std::is_same_v<To, bool>) {
+    return x != From(0);
+  } else if constexpr (std::is_same_v<To, f16>) {
+    return {f64_to_f16(static_cast<double>(x))};
+  } else if constexpr (std::is_same_v<To, bf16>) {
+    return {f64_to_bf16(static_cast<double>(x))};
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    // The limits as From: max() may round up to the first value that no longer fits, hence >=.
+    if (x != x) return To(0);
+    if (x >= static_cast<From>(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+    if (x <= static_cast<From>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
+    return static_cast<To>(x);
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
+// -- a row ----------------------------------------------------------------------------------------
+// bool is read as a byte: a tensor from outside may hold other values than 0 and 1.
+template <class Visit>
+void with_type(DType dtype, Visit visit) {
+  switch (dtype) {
+    case DType::kF32:
+      return visit(float());
+    case DType::kF16:
+      return visit(f16());
+    case DType::kBF16:
+      return visit(bf16());
+    case DType::kI8:
+      return visit(int8_t());
+    case DType::kU8:
+      return visit(uint8_t());
+    case DType::kI32:
+      return visit(int32_t());
+    case DType::kI64:
+      return visit(int64_t());
+    case DType::kBool:
+      return visit(bool());
+    case DType::kF64:
+      return visit(double());
+    case DType::kI16:
+      return visit(int16_t());
+    case DType::kU16:
+      return visit(uint16_t());
+    case DType::kU32:
+      return visit(uint32_t());
+    case DType::kU64:
+      return visit(uint64_t());
+    case DType::kNone:
+      return;
+  }
+}
+
+template <class From, class To>
+void convert_row(const From* source, int64_t n, To* destination) {
+  for (int64_t i = 0; i < n; ++i) destination[i] = convert_one<To>(decode(source[i]));
+}
+template <class To>
+void convert_row(const bool* source, int64_t n, To* destination) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(source);
+  for (int64_t i = 0; i < n; ++i) destination[i] = convert_one<To>(static_cast<uint8_t>(bytes[i] != 0));
+}
+
+}  // namespace
+
+float f16_to_f32(uint16_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
+  const uint32_t magnitude = bits & 0x7fff;
+  float value;
+  if (magnitude < 0x0400) {
+    value = static_cast<float>(magnitude) * 5.9604644775390625e-8f;  // 2^-24
+  } else {
+    // Exponent bias 15 to 127; infinity and NaN keep an all-ones exponent.
+    const uint32_t wide = (magnitude << 13) + (magnitude >= 0x7c00 ? 0x70000000u : 0x38000000u);
+    std::memcpy(&value, &wide, sizeof value);
+  }
+  uint32_t wide;
+  std::memcpy(&wide, &value, sizeof wide);
+  wide |= sign;
+  std::memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
+uint16_t f64_to_f16(double value) { return narrow<10, -14, 15>(value); }
+uint16_t f64_to_bf16(double value) { return narrow<7, -126, 127>(value); }
+
+template <class T>
+void load_as(DType from, const void* source, int64_t n, T* destination) {
+  with_type(from, [&](auto tag) { convert_row(static_cast<const decltype(tag)*>(source), n, destination); });
+}
+template <class T>
+void store_as(DType to, const T* source, int64_t n, void* destination) {
+  with_type(to, [&](auto tag) { convert_row(source, n, static_cast<decltype(tag)*>(destination)); });
+}
+#define EDGEC_INSTANTIATE(T)                                 \
+  template void load_as<T>(DType, const void*, int64_t, T*); \
+  template void store_as<T>(DType, const T*, int64_t, void*);
+EDGEC_INSTANTIATE(float)
+EDGEC_INSTANTIATE(double)
+EDGEC_INSTANTIATE(int64_t)
+EDGEC_INSTANTIATE(uint64_t)
+#undef EDGEC_INSTANTIATE
+
+namespace {
+
+template <class Wide>
+void convert_through(DType from, const void* source, DType to, void* destination, int64_t n) {
+  constexpr int64_t kBlock = 256;
+  Wide block[kBlock];
+  for (int64_t i = 0; i < n; i += kBlock) {
+    const int64_t count = std::min(kBlock, n - i);
+    load_as(from, static_cast<const char*>(source) + static_cast<size_t>(i) * dtype_size(from), count, block);
+    store_as(to, block, count, static_cast<char*>(destination) + static_cast<size_t>(i) * dtype_size(to));
+  }
+}
+
+}  // namespace
+
+void convert_elements(DType from, const void* source, DType to, void* destination, int64_t n) {
+  if (from == to && from != DType::kBool) {
+    std::memmove(destination, source, static_cast<size_t>(n) * dtype_size(from));
+  } else if (from == DType::kF32) {
+    store_as(to, static_cast<const float*>(source), n, destination);
+  } else if (from == DType::kI64) {
+    store_as(to, static_cast<const int64_t*>(source), n, destination);
+  } else if (to == DType::kF32) {
+    load_as(from, source, n, static_cast<float*>(destination));
+  } else if (dtype_is_float(from)) {
+    convert_through<double>(from, source, to, destination, n);
+  } else if (from == DType::kU64) {
+    convert_through<uint64_t>(from, source, to, destination, n);
+  } else {
+    convert_through<int64_t>(from, source, to, destination, n);
+  }
+}
+
+}  // namespace edgec
