@@ -1,12 +1,14 @@
 // Inference and evaluation of a single node: folding in the runtime and in the converter.
+#include "core/executor.h"
 #include "core/memory.h"
 #include "core/planner.h"
-#include "core/session.h"
 
 namespace edgec {
 namespace {
 
 NodeView view_of(const NodeInfo& node) { return {node.op, &node.attrs, node.name.c_str()}; }
+
+}  // namespace
 
 Status infer(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
              const std::vector<const void*>& values, std::vector<TensorType>* outputs) {
@@ -23,8 +25,6 @@ Status infer(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
   return ok_status();
 }
 
-}  // namespace
-
 Status infer_node(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
                   const std::vector<const void*>& values, std::vector<TensorType>* outputs) {
   EDGEC_TRY(validate_node(node));
@@ -34,16 +34,23 @@ Status infer_node(const NodeInfo& node, const std::vector<const TensorType*>& in
 Status evaluate_node(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
                      const std::vector<const void*>& values, std::vector<HostTensor>* outputs) {
   EDGEC_TRY(validate_node(node));
+  return evaluate(node, inputs, values, EvaluateOptions(), outputs);
+}
+
+Status evaluate(const NodeInfo& node, const std::vector<const TensorType*>& inputs,
+                const std::vector<const void*>& values, const EvaluateOptions& options,
+                std::vector<HostTensor>* outputs) {
   std::vector<TensorType> types;
   EDGEC_TRY(infer(node, inputs, values, &types));
 
-  SharedPacked shared;
-  PlanPacked packed(&shared, 0);
+  SharedPacked own_packed;
+  PlanPacked packed(options.packed ? options.packed : &own_packed, 0);
   Planner::Request request;
   request.node = view_of(node);
   request.input_types = inputs;
   request.input_values = values;
-  request.isa = best_isa();
+  request.isa = options.isa;
+  request.threads = options.pool ? options.pool->threads() : 1;
   request.packed = &packed;
   outputs->clear();
   outputs->resize(types.size());
@@ -76,8 +83,9 @@ Status evaluate_node(const NodeInfo& node, const std::vector<const TensorType*>&
   if (!scratch.allocate(prepared.scratch_bytes))
     return error(StatusCode::kOutOfMemory, "%s '%s': %zu bytes of scratch are not available",
                  node.op->name.c_str(), node.name.c_str(), prepared.scratch_bytes);
-  ThreadPool pool(1);
-  EDGEC_TRY(prepared.step->run(StepArgs{in.data(), out.data(), scratch.data(), pool}));
+  ThreadPool alone(1);
+  EDGEC_TRY(prepared.step->run(
+      StepArgs{in.data(), out.data(), scratch.data(), options.pool ? *options.pool : alone}));
   for (size_t i = 0; i < types.size(); ++i) {
     if (out[i] == nullptr) continue;
     HostTensor& tensor = (*outputs)[i];

@@ -67,7 +67,7 @@ Status NodeContext::value_ints(int i, std::vector<int64_t>* out) const {
   const TensorType& type = input(i);
   const void* data = value(i);
   if (data == nullptr)
-    return fail(StatusCode::kUnsupported, "%s must be known before the run, but it depends on input data",
+    return fail(StatusCode::kNeedsValue, "%s must be known before the run, but it depends on input data",
                 label.c_str());
   if (type.dtype != DType::kI32 && type.dtype != DType::kI64)
     return fail(StatusCode::kInvalidArgument, "%s must be i32 or i64, got %s", label.c_str(),

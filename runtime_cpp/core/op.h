@@ -20,6 +20,7 @@ namespace edgec {
 
 class InferContext;
 class PrepareContext;
+class ControlContext;
 
 struct AttrSpec {
   std::string name;
@@ -44,6 +45,7 @@ enum OpFlag : uint32_t {
   kViewOfInput0 = 1u << 3,    // output 0 has the bytes of input 0 in the same order (Reshape, Squeeze...)
   kNotFoldable = 1u << 4,     // random or stateful: never evaluated ahead of time, never merged
   kElementwise = 1u << 5,     // commutes with any permutation of the dimensions (after broadcasting)
+  kControlFlow = 1u << 6,     // has sub-graphs: runs through OpDef::run_control (If, Loop, Scan)
 };
 
 class NodeContext;
@@ -70,6 +72,8 @@ struct OpDef {
   // Optional; called after inference. Leaves `parts` empty when nothing can be a view. A part that the
   // planner did place is aliased: prepare sees it through part_placed(i) and its step must not copy it.
   void (*view_parts)(const NodeContext&, std::vector<ViewPart>* parts) = nullptr;
+  // Control flow only (kControlFlow): runs the sub-graphs on known inputs.
+  Status (*run_control)(ControlContext&) = nullptr;
   bool whole_is_output = false;  // Concat: true; Split, Slice: false (the whole is input 0)
 
   int min_inputs() const;
@@ -95,6 +99,7 @@ class OpBuilder {
   OpBuilder& inplace(int input) { def_.inplace_inputs.push_back(input); return *this; }
   OpBuilder& infer(Status (*f)(InferContext&)) { def_.infer = f; return *this; }
   OpBuilder& prepare(Status (*f)(PrepareContext&)) { def_.prepare = f; return *this; }
+  OpBuilder& run_control(Status (*f)(ControlContext&)) { def_.run_control = f; return *this; }
   OpBuilder& views(bool whole_is_output, void (*f)(const NodeContext&, std::vector<ViewPart>*)) {
     def_.view_parts = f;
     def_.whole_is_output = whole_is_output;
@@ -152,7 +157,9 @@ class NodeContext {
   const T* value_as(int i) const {
     return static_cast<const T*>(value(i));
   }
-  // A known i32 or i64 input as int64; fails with the input's name when it is not known yet.
+  // A known i32 or i64 input as int64. When the value depends on input data, the failure is
+  // StatusCode::kNeedsValue: the session then runs this operator and what follows from it eagerly,
+  // one by one, once the value is there. Operators whose output shape depends on data return the same.
   Status value_ints(int i, std::vector<int64_t>* out) const;
 
   // "Conv2d 'layer3.0': " + message. Prefer over error(): it names the operator and the node.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/executor.h"
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
@@ -104,17 +106,24 @@ class Builder {
       const NodeInfo& info = graph_.nodes[n];
       std::vector<const TensorType*> types;
       std::vector<const void*> values;
-      bool known = true;
+      bool known = true, eager = (info.op->flags & kControlFlow) != 0;
       for (int t : info.inputs) {
+        if (t != kAbsent && tensor(t).eager) eager = true;
         types.push_back(t == kAbsent ? nullptr : &tensor(t).type);
         values.push_back(t == kAbsent ? nullptr : tensor(t).value);
         if (t != kAbsent && tensor(t).value == nullptr) known = false;
+      }
+      if (eager) {
+        defer(static_cast<int>(n));
+        continue;
       }
       if (info.op->flags & kShapeOnly) known = true;
       if (info.op->flags & kNotFoldable) known = false;
       if (known) {
         std::vector<HostTensor> results;
-        EDGEC_TRY(evaluate_node(info, types, values, &results));
+        EvaluateOptions evaluate_options;
+        evaluate_options.isa = options_.isa;
+        EDGEC_TRY(evaluate(info, types, values, evaluate_options, &results));
         for (size_t i = 0; i < results.size(); ++i) {
           if (info.outputs[i] == kAbsent) continue;
           PlannedTensor& t = tensor(info.outputs[i]);
@@ -123,7 +132,12 @@ class Builder {
         continue;
       }
       std::vector<TensorType> outputs;
-      EDGEC_TRY(infer_node(info, types, values, &outputs));
+      Status status = infer(info, types, values, &outputs);
+      if (status.code() == StatusCode::kNeedsValue) {
+        defer(static_cast<int>(n));
+        continue;
+      }
+      EDGEC_TRY(std::move(status));
       for (size_t i = 0; i < outputs.size(); ++i) {
         if (info.outputs[i] == kAbsent) continue;
         PlannedTensor& t = tensor(info.outputs[i]);
@@ -133,6 +147,14 @@ class Builder {
       }
     }
     return ok_status();
+  }
+
+  void defer(int n) {
+        for (int t : node(n).outputs) {
+      if (t == kAbsent) continue;
+      tensor(t).eager = true;
+      tensor(t).producer = n;
+    }
   }
 
   Status keep_folded(const HostTensor& result, PlannedTensor* t) {
@@ -154,21 +176,32 @@ class Builder {
     std::vector<char> needed(graph_.tensors.size(), options_.keep_all ? 1 : 0);
     for (int t : graph_.outputs) needed[static_cast<size_t>(t)] = 1;
     for (int n = static_cast<int>(graph_.nodes.size()) - 1; n >= 0; --n) {
-      bool live = false;
-      for (int t : node(n).outputs)
+      bool live = false, eager = false;
+      for (int t : node(n).outputs) {
         live = live || (t != kAbsent && needed[static_cast<size_t>(t)] && tensor(t).value == nullptr);
+        eager = eager || (t != kAbsent && tensor(t).eager);
+      }
       if (!live) continue;
-      live_.push_back(n);
+      (eager ? plan_->eager_nodes : live_).push_back(n);
       for (int t : node(n).inputs)
         if (t != kAbsent) needed[static_cast<size_t>(t)] = 1;
     }
     std::reverse(live_.begin(), live_.end());
+    std::reverse(plan_->eager_nodes.begin(), plan_->eager_nodes.end());
+    for (int n : plan_->eager_nodes) {
+      for (int t : node(n).inputs) {
+        if (t == kAbsent || tensor(t).eager) continue;
+        tensor(t).read_eagerly = true;
+        tensor(t).last_use = INT32_MAX;
+        kept_.push_back(t);
+      }
+    }
     for (int n : live_) {
       for (int t : node(n).outputs)
         if (t != kAbsent) tensor(t).home = Home::kArena;
       for (int t : node(n).inputs) {
         if (t == kAbsent) continue;
-        tensor(t).last_use = n;
+        tensor(t).last_use = std::max(tensor(t).last_use, n);
         if (tensor(t).consumers.empty() || tensor(t).consumers.back() != n) tensor(t).consumers.push_back(n);
       }
     }
@@ -180,6 +213,10 @@ class Builder {
     for (size_t i = 0; i < graph_.outputs.size(); ++i) {
       const int source = graph_.outputs[i];
       int target = source;
+      if (tensor(source).eager) {
+        plan_->output_tensors.push_back(source);
+        continue;
+      }
       if (tensor(source).home != Home::kArena) {
         PlannedTensor copy;
         copy.type = tensor(source).type;
@@ -350,7 +387,7 @@ class Builder {
   SharedPacked* shared_;
   size_t limit_;
   std::unique_ptr<Plan> plan_;
-  std::vector<int> live_;                        // node indices, in order
+  std::vector<int> live_;                        // planned node indices, in order
   std::vector<std::pair<int, int>> copies_;      // source tensor, graph output tensor
   std::vector<int> kept_;                        // constants that some step reads at run time
 };

@@ -32,6 +32,8 @@ struct PlannedTensor {
   int producer = -1;            // node index, -1 = none
   int last_use = -1;            // node index of the last reader; INT32_MAX for graph outputs
   std::vector<int> consumers;   // live node indices
+  bool eager = false;           // written by an eager node: type and bytes are known only during the run
+  bool read_eagerly = false;    // an eager node reads it: must be dense and live to the end of the steps
 };
 
 struct PlannedStep {
@@ -48,6 +50,8 @@ struct Plan {
   std::vector<PlannedTensor> tensors;
   std::vector<TensorView> views;  // by tensor index
   std::vector<PlannedStep> steps;
+  // Nodes whose shapes depend on data, and control flow: run one by one after the steps.
+  std::vector<int> eager_nodes;
   std::vector<AlignedBlock> folded;
   std::unique_ptr<PlanPacked> packed;
   AlignedBlock arena;

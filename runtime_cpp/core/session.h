@@ -33,6 +33,7 @@ struct StepInfo {
   const char* kernel;
   std::vector<TensorType> inputs, outputs;
   bool is_view;              // costs nothing at run time
+  bool is_eager;             // shapes depend on data: prepared anew in every run
 };
 
 class Session {
@@ -48,7 +49,9 @@ class Session {
   const std::string& input_name(int i) const;
   const std::string& output_name(int i) const;
   const TensorType& input_type(int i) const;    // for the prepared shapes
-  const TensorType& output_type(int i) const;   // after run() for data-dependent shapes
+  // Shape depends on the input data: known after run(), cannot be bound, valid until the next run.
+  bool output_is_dynamic(int i) const;
+  const TensorType& output_type(int i) const;
 
   // Zero-copy: the session reads inputs from and writes outputs to the caller's dense, at least
   // element-aligned memory until the next bind or prepare. Unbound inputs and outputs live in the arena.

@@ -101,6 +101,7 @@ class Sharing {
   }
 
   bool readers_accept_pitch(int t, int except_node) {
+    if (tensor(t).read_eagerly) return false;
     for (int n : tensor(t).consumers)
       if (n != except_node && !(graph_.nodes[static_cast<size_t>(n)].op->flags & kPitchedInputs)) return false;
     return true;

@@ -21,6 +21,8 @@ enum class StatusCode : int32_t {
   kIo = 8,
   kSignature = 9,
   kInternal = 10,
+  // Inference needs the value of an input that only the run will know. Never leaves the runtime.
+  kNeedsValue = 100,
 };
 
 // One pointer wide; success allocates nothing, so run() may return it for every step.
