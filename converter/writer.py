@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgec.converter.errors import Error, ResourceError, UsageError
+from edgec.converter.errors import Error
 from edgec.converter.ir import schema
 from edgec.converter.ir.graph import Graph, Node, Value
+from edgec.files import write_atomically
 
 MAGIC = b"\x89EDGE\r\n\x1a"
 MAJOR, MINOR = 1, 0
@@ -66,64 +64,6 @@ def write(graph: Graph, path: str | os.PathLike[str], overwrite: bool = False) -
     Raises UsageError when `path` exists and `overwrite` is False, or is a symbolic link or not a regular file.
     """
     return write_atomically(path, to_bytes(graph), overwrite)
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes, overwrite: bool = False) -> int:
-    """Temporary file in the same directory, fsync, rename; a crash leaves either the old file or the new one."""
-    target = Path(path)
-    if target.is_symlink():
-        raise UsageError(
-            f"'{target}' is a symbolic link to '{os.readlink(target)}'", hint="write to the file it points to, or remove the link"
-        )
-    if target.exists() and not target.is_file():
-        raise UsageError(f"'{target}' exists and is not a regular file", hint="choose another path")
-    if target.exists() and not overwrite:
-        raise UsageError(f"'{target}' exists", hint="pass -f (overwrite=True) to replace it")
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:200]}.", suffix=".tmp", dir=target.parent)
-    except OSError as e:
-        raise UsageError(f"cannot write into '{target.parent}': {e.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fchmod(f.fileno(), _permissions(target))
-            os.fsync(f.fileno())
-        if overwrite:
-            os.replace(temporary, target)
-        else:
-            # link() refuses an existing name, so a file that appeared meanwhile is not lost
-            try:
-                os.link(temporary, target)
-                os.unlink(temporary)
-            except FileExistsError:
-                raise UsageError(f"'{target}' exists", hint="pass -f (overwrite=True) to replace it") from None
-            except OSError:  # a file system without hard links
-                os.replace(temporary, target)
-        _sync_directory(target.parent)
-    except OSError as e:
-        raise ResourceError(f"cannot write '{target}': {e.strerror}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-    return len(data)
-
-
-def _permissions(target: Path) -> int:
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _sync_directory(directory: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system lets a directory be opened
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _aligned(n: int, alignment: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from edgec import _core
 from edgec.errors import InvalidArgumentError, IoError
+from edgec.files import write_atomically
 
 Dim = int | str
 
@@ -149,37 +149,14 @@ class Model:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Writes the `.edge` file at once or not at all (temporary file, then rename). Returns its path.
 
-        Raises IoError when the system refuses, and when the file exists and `overwrite` is False.
+        Raises UsageError when the file exists and `overwrite` is False, ResourceError when the system refuses.
         """
-        target = Path(path)
-        if not overwrite and target.exists():
-            raise IoError(f"{target} exists. What to do: choose another name, or pass overwrite=True")
-        write_atomic(target, self.to_bytes())
-        return target
+        write_atomically(path, self.to_bytes(), overwrite)
+        return Path(path)
 
     def __repr__(self) -> str:
         ins = ", ".join(str(s) for s in self.inputs)
         return f"<edgec.Model ({ins}) -> ({', '.join(self._native.output_names)})>"
-
-
-def write_atomic(target: Path, data: bytes) -> None:
-    """Writes a file so that readers, and a machine that loses power, see the old one or the new one, never a part."""
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as f:
-            temporary = f.name
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        # NamedTemporaryFile makes files that only their owner may read; a model is as public as any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(target)
-    except OSError as e:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise IoError(f"cannot write {target}: {e.strerror}") from e
 
 
 def load(path: str | os.PathLike[str], *, verify: bool = False) -> Model:
