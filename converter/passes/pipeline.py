@@ -1,0 +1,74 @@
+"""The order of the passes: simplify, recognise, move layouts, fuse, tidy up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from edgec.converter.ir.graph import Graph
+from edgec.converter.passes import (  # noqa: F401  importing a module registers its rewrites
+    common_subexpressions,
+    dead_code,
+    fold_constants,
+    merge_clips,
+    merge_transposes,
+    merge_views,
+    normalize_arithmetic,
+    remove_identities,
+)
+from edgec.converter.passes.engine import REWRITES, Engine, Rewrite
+from edgec.converter.report import Report
+
+# Stage names; a rewrite runs in every stage it names. Each stage runs to its own fixpoint.
+STAGES = (("simplify",), ("simplify", "recognise"), ("layout",), ("simplify", "recognise", "fuse"), ("simplify", "finish"))
+
+Progress = Callable[[str, float], None]
+
+
+def rewrites_of(stages: Collection[str]) -> list[Rewrite]:
+    """The rewrites that belong to any of the stages, in the order in which their modules were imported."""
+    return [r for r in REWRITES.values() if any(s in stages for s in r.stages)]
+
+
+def optimize(
+    graph: Graph,
+    disable: Collection[str] = (),
+    stop_after: int | None = None,
+    progress: Progress | None = None,
+    *,
+    check_all: bool = False,
+    strict: bool = False,
+) -> Report:
+    """Rewrites the graph in place and says what it did.
+
+    disable: names of rewrites (the keys of `REWRITES`) to leave out. stop_after: apply at most this many patches;
+    the graph runs after each, so that halving the number finds the one that breaks a result. progress: called with
+    (label, fraction). Names, order, types and layouts of inputs and outputs stay what they were.
+    """
+    begin = time.perf_counter()
+    report = Report(stopped_after=stop_after)
+    report.nodes_before, report.operators_before = len(graph), operators(graph)
+    report.transposes_before = report.operators_before.get("Transpose", 0)
+    stage = 0
+
+    def tell(label: str) -> None:
+        if progress is not None:
+            progress(label, stage / len(STAGES))
+
+    engine = Engine(
+        graph, disable=disable, stop_after=stop_after, check_all=check_all, strict=strict, report=report, progress=tell
+    )
+    for stage, names in enumerate(STAGES):
+        engine.run(rewrites_of(names))
+    report.nodes_after, report.operators_after = len(graph), operators(graph)
+    report.transposes_after = report.operators_after.get("Transpose", 0)
+    report.seconds = time.perf_counter() - begin
+    if progress is not None:
+        progress("done", 1.0)
+    return report
+
+
+def operators(graph: Graph) -> dict[str, int]:
+    """Operator -> number of nodes, most frequent first."""
+    return dict(Counter(n.op for n in graph.nodes).most_common())
