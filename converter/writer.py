@@ -223,7 +223,7 @@ class _Writer:
             value = node.attrs[name]
             if name not in types:
                 raise Error(f"{node.op} '{node.name}' has no attribute '{name}'")
-            if value is None or _equal(value, schema.default(node.op, name), types[name]):
+            if value is None or (not schema.required(node.op, name) and _equal(value, schema.default(node.op, name), types[name])):
                 continue
             rows.append(_string(name) + self._attribute(value, types[name]))
         return rows

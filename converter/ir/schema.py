@@ -25,6 +25,11 @@ def attribute_types(op: str) -> dict[str, str]:
     return {a["name"]: a["type"] for a in of(op)["attrs"]}
 
 
+def required(op: str, attr: str) -> bool:
+    """Whether a file must hold the attribute; False for one that the operator does not have."""
+    return any(a["name"] == attr and a["required"] for a in of(op)["attrs"])
+
+
 def default(op: str, attr: str) -> Any:
     """The operator's default; raises KeyError for an attribute that it does not have."""
     return _defaults(op)[attr]

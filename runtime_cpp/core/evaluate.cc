@@ -1,4 +1,6 @@
 // Inference and evaluation of a single node: folding in the runtime and in the converter.
+#include <algorithm>
+
 #include "core/executor.h"
 #include "core/memory.h"
 #include "core/planner.h"
@@ -55,7 +57,8 @@ Status evaluate(const NodeInfo& node, const std::vector<const TensorType*>& inpu
   outputs->clear();
   outputs->resize(types.size());
   std::vector<TensorView> views(inputs.size() + types.size());
-  std::vector<TensorView*> in(inputs.size()), out(types.size());
+  std::vector<TensorView*> in(std::max(inputs.size(), node.op->inputs.size()));
+  std::vector<TensorView*> out(std::max(types.size(), node.op->outputs.size()));
   for (size_t i = 0; i < inputs.size(); ++i) {
     request.input_pitches.push_back(0);
     if (inputs[i] == nullptr) continue;

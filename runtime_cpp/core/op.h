@@ -198,7 +198,8 @@ class InferContext : public NodeContext {
 };
 
 struct StepArgs {
-  TensorView* const* inputs;  // null where an optional input is absent
+  // One entry per port of the schema at least, more for variadic ports; null where an optional one is absent.
+  TensorView* const* inputs;
   TensorView* const* outputs;
   std::byte* scratch;  // what request_scratch asked for, 64-byte aligned
   ThreadPool& pool;

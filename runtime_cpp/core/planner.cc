@@ -283,6 +283,8 @@ class Builder {
       request.output_pitches.push_back(present ? tensor(t).pitch : 0);
       step->outputs.push_back(present ? &plan_->views[static_cast<size_t>(t)] : nullptr);
     }
+    step->inputs.resize(std::max(step->inputs.size(), info.op->inputs.size()));
+    step->outputs.resize(std::max(step->outputs.size(), info.op->outputs.size()));
     if (info.outputs[0] != kAbsent) {
       int out_root = 0, in_root = 0;
       const size_t out_offset = plan_->offset_in_root(info.outputs[0], &out_root);
