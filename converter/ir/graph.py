@@ -347,9 +347,12 @@ class Graph:
             return unknown
         if flags["not_foldable"] or any(math.prod(t.shape) > MAX_KNOWN_ELEMENTS for t in out):
             return unknown
-        if any(v is not None and v.size > MAX_KNOWN_ELEMENTS for v in in_values):
+        if flags["shape_only"]:
+            inputs: list[Any] = list(in_types)  # the type is enough, however large the constant is
+        elif any(v is not None and v.size > MAX_KNOWN_ELEMENTS for v in in_values):
             return unknown
-        inputs = [t if v is None else v for t, v in zip(in_types, in_values)]
+        else:
+            inputs = [t if v is None else v for t, v in zip(in_types, in_values)]
         try:
             return list(_core.evaluate(node.op, node.attrs, inputs, len(out)))
         except _core.Error:
