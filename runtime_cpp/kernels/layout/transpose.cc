@@ -1,0 +1,51 @@
+#include "kernels/layout/transpose.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace edgec {
+namespace {
+
+struct Bytes16 {
+  uint64_t low, high;
+};
+
+// Small squares, so that every cache line that is touched is used up before it is evicted.
+template <class T>
+void transpose_any(const char* source, int64_t source_stride, char* destination, int64_t destination_stride,
+                   int64_t rows, int64_t columns) {
+  constexpr int64_t kSquare = 8;
+  constexpr auto size = static_cast<int64_t>(sizeof(T));
+  for (int64_t i0 = 0; i0 < rows; i0 += kSquare) {
+    const int64_t i1 = std::min(rows, i0 + kSquare);
+    for (int64_t j = 0; j < columns; ++j) {
+      const char* from = source + j * source_stride;
+      for (int64_t i = i0; i < i1; ++i) {
+        T value;
+        std::memcpy(&value, from + i * size, sizeof value);
+        std::memcpy(destination + i * destination_stride + j * size, &value, sizeof value);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void transpose_block(Isa isa, size_t element_bytes, const char* source, int64_t source_stride,
+                     char* destination, int64_t destination_stride, int64_t rows, int64_t columns) {
+  (void)isa;
+  switch (element_bytes) {
+    case 1:
+      return transpose_any<uint8_t>(source, source_stride, destination, destination_stride, rows, columns);
+    case 2:
+      return transpose_any<uint16_t>(source, source_stride, destination, destination_stride, rows, columns);
+    case 4:
+      return transpose_any<uint32_t>(source, source_stride, destination, destination_stride, rows, columns);
+    case 8:
+      return transpose_any<uint64_t>(source, source_stride, destination, destination_stride, rows, columns);
+    default:
+      return transpose_any<Bytes16>(source, source_stride, destination, destination_stride, rows, columns);
+  }
+}
+
+}  // namespace edgec
