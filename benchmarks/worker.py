@@ -22,13 +22,13 @@ def main() -> None:
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cpus[-threads:])  # the last ones: interrupts tend to land on the first
     os.environ["OMP_NUM_THREADS"] = threads_text
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a runtime prints must not look like an answer
     from benchmarks.peers import peer  # after pinning: runtimes size their pools at import
 
     adapter = peer(peer_name)
     with np.load(inputs_file) as archive:
         inputs = [archive[f"x{i}"] for i in range(len(archive.files))]
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a runtime prints must not look like an answer
 
     start = time.perf_counter()
     run = adapter.load(Path(file), threads)

@@ -29,14 +29,15 @@ def prepare(module: Any, example: tuple[Any, ...], stem: Path) -> Path:
 
 def load(path: Path, threads: int) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
     manager = MNN.nn.create_runtime_manager(({"backend": "CPU", "numThread": threads, "precision": "high"},))
-    net = MNN.nn.load_module_from_file(str(path), [], [], runtime_manager=manager)
-    info = net.get_info()
+    info = MNN.nn.load_module_from_file(str(path), [], []).get_info()
+    net = MNN.nn.load_module_from_file(str(path), info["inputNames"], info["outputNames"], runtime_manager=manager)
 
     def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
         feeds = []
-        for x, declared in zip(inputs, info["inputs"], strict=True):
-            feed = MNN.expr.placeholder(list(x.shape), declared["data_format"], declared["dtype"])
-            feed.write(np.ascontiguousarray(x, np.int32 if x.dtype == np.int64 else x.dtype))
+        for x in inputs:
+            integer = np.issubdtype(x.dtype, np.integer)
+            feed = MNN.expr.placeholder(list(x.shape), MNN.expr.NCHW, MNN.expr.int if integer else MNN.expr.float)
+            feed.write(np.ascontiguousarray(x, np.int32 if integer else np.float32))
             feeds.append(feed)
         return [np.array(MNN.expr.convert(y, MNN.expr.NCHW).read()) for y in net.onForward(feeds)]
 
