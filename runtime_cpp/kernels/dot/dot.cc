@@ -29,15 +29,16 @@ namespace {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Cycles per k of a tile, for two fma ports of latency 4 and two load ports. A column vector of B comes
-// from L2 when few rows share it: about 2 cycles each.
+// from L2 when few rows share it: about 2 cycles each. Half a cycle is the loop's own.
 double tile_cycles(int64_t rows, int64_t vectors) {
   const double fma = 0.5 * static_cast<double>(rows * vectors);
   const double loads = 0.5 * static_cast<double>(rows + vectors);
   const double stream = 2.0 * static_cast<double>(vectors);
-  return std::max({fma, loads, stream, 4.0});
+  return std::max({fma, loads, stream, 4.0}) + 0.5;
 }
 
 double product_cycles(const DotRow& row, int64_t m, int64_t n) {
+  if (m <= 0 || n <= 0) return 0;
   const int64_t tiles = ceil_div(m, row.mr), rows = ceil_div(m, tiles);
   const int64_t vectors = ceil_div(n, row.lanes), full = row.nr / row.lanes;
   double cycles = static_cast<double>(vectors / full) * tile_cycles(rows, full);
@@ -167,9 +168,15 @@ void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, 
     const DotKernel* kernels = product.row->kernels[count - 1];
     for (int64_t block = s.block_begin; block < s.block_end; ++block) {
       const int64_t width = packing.width(block), n = block * packing.nr;
-      tile.bias = o.packed + packing.offset(block);
-      tile.b = tile.bias + width * (1 + s.k_begin);
-      tile.b_step = width;
+      if (o.direct_b != nullptr && n + width <= packing.n) {
+        tile.bias = o.direct_bias != nullptr ? o.direct_bias + n : nullptr;
+        tile.b = o.direct_b + s.k_begin * o.direct_step + n;
+        tile.b_step = o.direct_step;
+      } else {
+        tile.bias = o.packed + packing.offset(block);
+        tile.b = tile.bias + width * (1 + s.k_begin);
+        tile.b_step = width;
+      }
       tile.c = o.c + m * o.c_pitch + n;
       tile.n = std::min(width, packing.n - n);
       tile.residual = residual != nullptr ? residual + m * o.residual_pitch + n : nullptr;

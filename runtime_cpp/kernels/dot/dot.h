@@ -123,6 +123,11 @@ struct DotOperands {
   const float* a = nullptr;
   int64_t a_pitch = 0;
   const float* packed = nullptr;
+  // B as it is, k by n, rows direct_step apart, for products of so few rows that packing would not pay.
+  // Only a last block with padding columns is read from `packed`.
+  const float* direct_b = nullptr;
+  int64_t direct_step = 0;
+  const float* direct_bias = nullptr;
   float* c = nullptr;
   int64_t c_pitch = 0;
   const float* residual = nullptr;
