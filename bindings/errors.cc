@@ -4,7 +4,7 @@ namespace edgec::python {
 namespace py = pybind11;
 namespace {
 
-constexpr int kCodes = 11;
+constexpr int kCodes = static_cast<int>(StatusCode::kNeedsValue) + 1;
 // Borrowed for the life of the process: exceptions may be raised while the interpreter shuts down.
 PyObject* exception_classes[kCodes] = {};
 

@@ -94,6 +94,7 @@ py::dict schema_to_python(const OpDef& op) {
   d["view"] = (op.flags & kViewOfInput0) != 0;
   d["not_foldable"] = (op.flags & kNotFoldable) != 0;
   d["elementwise"] = (op.flags & kElementwise) != 0;
+  d["control_flow"] = (op.flags & kControlFlow) != 0;
   d["inplace"] = py::cast(op.inplace_inputs);
   return d;
 }

@@ -137,12 +137,13 @@ class PySession {
     py::list out;
     for (const StepInfo& s : session_->steps()) {
       py::dict d;
-      d["name"] = s.node->name;
-      d["op"] = s.node->op->name;
+      d["name"] = s.node ? s.node->name : "output";
+      d["op"] = s.node ? s.node->op->name : "Copy";
       d["kernel"] = s.kernel;
       d["inputs"] = types(s.inputs);
       d["outputs"] = types(s.outputs);
       d["is_view"] = s.is_view;
+      d["is_eager"] = s.is_eager;
       out.append(d);
     }
     return out;
@@ -190,6 +191,7 @@ class PySession {
   static py::tuple named(const std::string& name, const TensorType& type) {
     return py::make_tuple(name, dtype_name(type.dtype), shape_to_python(type.shape));
   }
+  // A type that only the run knows has dtype "none".
   static py::list types(const std::vector<TensorType>& list) {
     py::list out;
     for (const TensorType& t : list) out.append(py::make_tuple(dtype_name(t.dtype), shape_to_python(t.shape)));
@@ -322,6 +324,7 @@ class PySession {
     const int count = session_->output_count();
     py::tuple outputs(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) {
+      if (session_->output_is_dynamic(i)) continue;  // its shape is known after the run
       const TensorType& type = session_->output_type(i);
       py::array array = new_array(type.dtype, type.shape);
       check(session_->bind_output(i, array.mutable_data(), static_cast<size_t>(array.nbytes())));
@@ -340,12 +343,8 @@ class PySession {
     }
     check(status);
     for (int i = 0; i < session_->output_count(); ++i) {
-      const TensorType& type = session_->output_type(i);
-      const py::array bound = outputs[static_cast<size_t>(i)];
-      if (same_shape(bound, type.shape)) continue;
-      // A shape that depends on data: the memory was bound at its bound, the values stand dense at its start.
-      TensorType actual = type;
-      outputs[static_cast<size_t>(i)] = array_from_view(dense_view(actual, const_cast<void*>(bound.data())));
+      if (!session_->output_is_dynamic(i)) continue;
+      outputs[static_cast<size_t>(i)] = array_from_view(dense_view(session_->output_type(i), session_->output_data(i)));
     }
     return outputs;
   }

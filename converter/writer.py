@@ -146,7 +146,7 @@ class _Writer:
             for i, v in enumerate(n.outputs):
                 if not v.consumers and not graph.is_output(v) and schema.optional_output(n.op, i):
                     outputs[i] = None
-            while outputs and outputs[-1] is None:
+            while outputs and outputs[-1] is None and not schema.of(n.op)["outputs"][-1]["variadic"]:
                 outputs.pop()
             written.append((n, outputs))
             for v in outputs:
@@ -190,6 +190,8 @@ class _Writer:
         return index
 
     def _input(self, value: Value) -> bytes:
+        if value.declared_shape is None and value.declared_dtype:
+            return struct.pack("<BBBB", 2, 2, DTYPES[value.declared_dtype], 0)
         shape = value.declared_shape or ()
         dims = [-(self.symbols[d] + 1) if isinstance(d, str) else int(d or 0) for d in shape]
         return (

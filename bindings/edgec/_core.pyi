@@ -13,6 +13,7 @@ from edgec.errors import InternalError as InternalError
 from edgec.errors import InvalidArgumentError as InvalidArgumentError
 from edgec.errors import IoError as IoError
 from edgec.errors import OutOfMemoryError as OutOfMemoryError
+from edgec.errors import NeedsValueError as NeedsValueError
 from edgec.errors import ShapeError as ShapeError
 from edgec.errors import SignatureError as SignatureError
 from edgec.errors import UnsupportedError as UnsupportedError
@@ -50,6 +51,7 @@ class Schema(TypedDict):
     view: bool
     not_foldable: bool
     elementwise: bool
+    control_flow: bool
     inplace: list[int]
 
 class CpuInfo(TypedDict):

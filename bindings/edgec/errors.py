@@ -167,6 +167,12 @@ class InternalError(Error):
     code = 10
 
 
+class NeedsValueError(Error):
+    """Inference of an operator needs a value that only the run knows; the converter keeps its type open."""
+
+    code = 100
+
+
 class MissingDependency(Error, ImportError):  # noqa: N818  the name that the public interface promises
     """An optional package is not installed. `pip` is the line that installs it."""
 
@@ -209,5 +215,6 @@ BY_CODE: dict[int, type[Error]] = {
         IoError,
         SignatureError,
         InternalError,
+        NeedsValueError,
     )
 }

@@ -53,7 +53,8 @@ class Value:
     producer: Node | None = None
     is_input: bool = False
     declared_shape: tuple[Dim, ...] | None = None  # inputs: ints and symbol names
-    types: tuple[TensorType, ...] = ()  # one per probe; empty = not inferred yet
+    declared_dtype: str = ""  # inputs of any shape, whose type is open
+    types: tuple[TensorType, ...] = ()  # one per probe; empty = open: only the run knows
     known: tuple[np.ndarray | None, ...] = ()  # one per probe: values that follow from shapes alone
     quantization: Quantization | None = None
     consumers: list[Node] = field(default_factory=list)  # one entry per use; maintained by Graph
@@ -215,7 +216,12 @@ class Graph:
             self.probes = [dict(self.probes[0]), dict(self.probes[0])]
         self.probes[0][name], self.probes[1][name] = first, second
 
-    def add_input(self, name: str, dtype: str, shape: Sequence[int | str]) -> Value:
+    def add_input(self, name: str, dtype: str, shape: Sequence[int | str] | None) -> Value:
+        """A graph input; shape None (inputs of sub-graphs) accepts any shape and leaves the type open."""
+        if shape is None:
+            value = Value(self.unique_name(name), is_input=True, declared_dtype=dtype)
+            self.inputs.append(value)
+            return value
         for d in shape:
             if isinstance(d, str):
                 self.add_symbol(d)
@@ -315,6 +321,9 @@ class Graph:
     # -- types ------------------------------------------------------------------------------------
     def infer(self, node: Node) -> None:
         """Recomputes the types (and shape-derived values) of a node's outputs."""
+        if schema.of(node.op)["control_flow"] or any(v is not None and not v.types for v in node.inputs):
+            self._leave_open(node)
+            return
         types: list[list[TensorType]] = []
         known: list[list[np.ndarray | None]] = []
         previous: tuple[Any, Any] = (None, None)
@@ -328,6 +337,9 @@ class Graph:
             previous = (in_types, in_values)
             try:
                 out = _core.infer(node.op, node.attrs, in_types, in_values, len(node.outputs))
+            except _core.NeedsValueError:
+                self._leave_open(node)
+                return
             except _core.Error as e:
                 where = f" ({node.source})" if node.source else ""
                 raise GraphError(f"{node.name}{where}: {e}") from None
@@ -336,6 +348,12 @@ class Graph:
         for i, v in enumerate(node.outputs):
             v.types = tuple(t[i] for t in types)
             v.known = tuple(k[i] for k in known)
+
+    @staticmethod
+    def _leave_open(node: Node) -> None:
+        # Shapes that depend on data, and what follows from them: only the run knows (GraphError on .shape).
+        for v in node.outputs:
+            v.types = v.known = ()
 
     @staticmethod
     def _evaluate_small(

@@ -59,9 +59,9 @@ class Builder {
         return error(StatusCode::kShape, "input '%s': shape %s %s", info.name.c_str(), shapes[i].to_string().c_str(),
                      why.c_str());
       };
-      if (shapes[i].rank() != info.shape.rank())
+      if (!info.any_shape && shapes[i].rank() != info.shape.rank())
         return fail(format_string("has %d dimensions, expected %d", shapes[i].rank(), info.shape.rank()));
-      for (int d = 0; d < shapes[i].rank(); ++d) {
+      for (int d = 0; d < shapes[i].rank() && !info.any_shape; ++d) {
         const int64_t got = shapes[i][d], declared = info.shape[d];
         if (declared >= 0) {
           if (got != declared)

@@ -22,6 +22,7 @@ constexpr size_t kMinAttributeBytes = 4 + 1 + 4;
 constexpr size_t kMinGraphBytes = 5 * 4;
 
 constexpr uint8_t kFlagQuantized = 1;
+constexpr uint8_t kFlagAnyShape = 2;
 
 // A TensorInfo is some thirty times larger than the bytes that claim it; beyond this many items memory grows
 // with what has been read and found valid, not with what a count promises.
@@ -186,11 +187,13 @@ Status GraphReader::read_tensor(TensorInfo* tensor) {
   if (kind > static_cast<uint8_t>(TensorKind::kInput)) {
     return cursor_.fail(StatusCode::kBadFile, "tensor kind", kind_at, "is %u, expected 0, 1 or 2", kind);
   }
-  if ((flags & ~kFlagQuantized) != 0) {
+  const bool is_input = kind == static_cast<uint8_t>(TensorKind::kInput);
+  if ((flags & ~(kFlagQuantized | (is_input ? kFlagAnyShape : 0))) != 0) {
     return cursor_.fail(StatusCode::kBadFile, "tensor flags", kind_at + 1, "has unknown bits: 0x%02X", flags);
   }
   tensor->kind = static_cast<TensorKind>(kind);
   tensor->quantized = (flags & kFlagQuantized) != 0;
+  tensor->any_shape = (flags & kFlagAnyShape) != 0;
   if (tensor->kind == TensorKind::kConstant) {
     EDGEC_TRY(read_type(cursor_, 0, &tensor->dtype, &tensor->shape));
     EDGEC_TRY(read_constant(tensor));

@@ -27,6 +27,7 @@ struct TensorInfo {
   Shape shape;
   const std::byte* data = nullptr;  // constants: 64-byte aligned inside the file
   size_t bytes = 0;
+  bool any_shape = false;  // inputs: neither rank nor dimensions are declared
   bool quantized = false;
   Quantization quantization;
 };
