@@ -1,0 +1,226 @@
+#include "kernels/resize/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/op.h"
+#include "kernels/resize/plan.h"
+
+namespace edgec {
+namespace {
+
+// The position of a choice in the schema's list is the value of the enumeration.
+constexpr char kModes[] = "nearest|linear|cubic";
+constexpr char kCoordinates[] =
+    "half_pixel|asymmetric|align_corners|pytorch_half_pixel|half_pixel_symmetric|tf_crop_and_resize";
+constexpr char kNearestModes[] = "round_prefer_floor|round_prefer_ceil|floor|ceil";
+
+int choice_index(const char* choices, const std::string& value) {
+  int index = 0;
+  for (const char* p = choices;; ++index) {
+    const char* end = p;
+    while (*end != '\0' && *end != '|') ++end;
+    if (value.compare(0, std::string::npos, p, static_cast<size_t>(end - p)) == 0) return index;
+    if (*end == '\0') return 0;
+    p = end + 1;
+  }
+}
+
+ResizeOptions options_of(const NodeContext& ctx) {
+  ResizeOptions options;
+  options.mode = static_cast<ResizeMode>(choice_index(kModes, ctx.attr_string("mode")));
+  options.coordinate =
+      static_cast<ResizeCoordinate>(choice_index(kCoordinates, ctx.attr_string("coordinate")));
+  options.nearest = static_cast<ResizeNearest>(choice_index(kNearestModes, ctx.attr_string("nearest_mode")));
+  options.cubic_coefficient = ctx.attr("cubic_coeff").f;
+  options.exclude_outside = ctx.attr_bool("exclude_outside");
+  options.antialias = ctx.attr_bool("antialias");
+  return options;
+}
+
+// Output sizes and scales of all axes. Sizes win; scales beside them only map coordinates.
+Status resolve_axes(const NodeContext& ctx, ResizeAxis* axes) {
+  const Shape& x = ctx.input(0).shape;
+  const size_t rank = static_cast<size_t>(x.rank());
+  std::vector<int64_t> sizes = ctx.attr_ints("sizes");
+  std::vector<double> scales = ctx.attr_floats("scales");
+  if (ctx.has_input(1) && ctx.input(1).shape.elements() > 0) EDGEC_TRY(ctx.value_ints(1, &sizes));
+  if (ctx.has_input(2) && ctx.input(2).shape.elements() > 0) {
+    if (ctx.input(2).dtype != DType::kF32)
+      return ctx.fail(StatusCode::kUnsupported, "input 2 ('scales') has type %s, supported: f32",
+                      ctx.input(2).to_string().c_str());
+    const float* values = ctx.value_as<float>(2);
+    if (values == nullptr)
+      return ctx.fail(StatusCode::kNeedsValue, "input 2 ('scales') must be known before the run");
+    scales.assign(values, values + ctx.input(2).shape.elements());
+  }
+  if (sizes.empty() && scales.empty())
+    return ctx.fail(StatusCode::kInvalidArgument, "neither sizes nor scales are given");
+  if ((!sizes.empty() && sizes.size() != rank) || (!scales.empty() && scales.size() != rank))
+    return ctx.fail(StatusCode::kShape, "got %zu sizes and %zu scales for %zu dimensions of input 'x' %s",
+                    sizes.size(), scales.size(), rank, x.to_string().c_str());
+  const std::vector<double>& roi = ctx.attr_floats("roi");
+  if (!roi.empty() && roi.size() != 2 * rank)
+    return ctx.fail(StatusCode::kShape, "attribute 'roi' has %zu values, expected %zu", roi.size(), 2 * rank);
+  for (size_t i = 0; i < rank; ++i) {
+    ResizeAxis& axis = axes[i];
+    axis.input = x[static_cast<int>(i)];
+    if (axis.input > std::numeric_limits<int32_t>::max())
+      return ctx.fail(StatusCode::kUnsupported, "dimension %zu of input 'x' %s is beyond 2^31", i,
+                      x.to_string().c_str());
+    axis.roi_start = roi.empty() ? 0 : roi[i];
+    axis.roi_end = roi.empty() ? 1 : roi[rank + i];
+    double wanted = static_cast<double>(axis.input);
+    if (!scales.empty()) {
+      axis.scale = static_cast<float>(scales[i]);
+      if (!(axis.scale > 0) || !std::isfinite(axis.scale))
+        return ctx.fail(StatusCode::kInvalidArgument, "scale %g of dimension %zu is not positive", scales[i],
+                        i);
+      // In f32, as the frameworks do it: 10 x f32(0.7) is 7.
+      wanted = static_cast<double>(static_cast<float>(axis.input) * axis.scale);
+      if (ctx.attr_string("coordinate") == "tf_crop_and_resize") wanted *= axis.roi_end - axis.roi_start;
+    }
+    axis.output =
+        sizes.empty() ? static_cast<int64_t>(std::min(std::floor(std::max(wanted, 0.0)), 4e9)) : sizes[i];
+    if (axis.output < 0 || axis.output > std::numeric_limits<int32_t>::max())
+      return ctx.fail(StatusCode::kShape, "dimension %zu of the output would be %lld", i,
+                      static_cast<long long>(axis.output));
+    if (axis.output > 0 && axis.input == 0)
+      return ctx.fail(StatusCode::kShape, "dimension %zu of input 'x' %s is empty, the output's is %lld", i,
+                      x.to_string().c_str(), static_cast<long long>(axis.output));
+    const double output = static_cast<double>(axis.output);
+    // The crop's scale plays no part in its coordinates.
+    const bool crop = ctx.attr_string("coordinate") == "tf_crop_and_resize";
+    axis.exact = scales.empty() || crop || std::fabs(wanted - output) <= 1e-6 * output;
+    if (!axis.exact && (std::fabs(wanted - output) > 1 || wanted < 0.25) && axis.output > 0)
+      return ctx.fail(StatusCode::kInvalidArgument,
+                      "size %lld and scale %g of dimension %zu contradict each other: the input has %lld",
+                      static_cast<long long>(axis.output), static_cast<double>(axis.scale), i,
+                      static_cast<long long>(axis.input));
+  }
+  return ok_status();
+}
+
+Status infer(InferContext& ctx) {
+  if (ctx.attr_string("mode") != "nearest") EDGEC_TRY(ctx.want_dtype(0, {DType::kF32}));
+  ResizeAxis axes[kMaxRank];
+  EDGEC_TRY(resolve_axes(ctx, axes));
+  Shape y = ctx.input(0).shape;
+  for (int i = 0; i < y.rank(); ++i) y[i] = axes[i].output;
+  return ctx.set_output(0, ctx.input(0).dtype, y);
+}
+
+// The table in memory that the plan counts.
+template <class T>
+Status keep(PrepareContext& ctx, const std::vector<T>& values, const T** out) {
+  const size_t bytes = values.size() * sizeof(T);
+  T* memory = static_cast<T*>(ctx.allocate_packed(std::max<size_t>(bytes, 1)));
+  if (memory == nullptr) return ctx.out_of_memory(bytes);
+  std::copy(values.begin(), values.end(), memory);
+  *out = memory;
+  return ok_status();
+}
+
+template <class T>
+void set_element(void* element, double value) {
+  const double low = static_cast<double>(std::numeric_limits<T>::lowest());
+  const double high = static_cast<double>(std::numeric_limits<T>::max());
+  const T converted = static_cast<T>(std::min(std::max(value, low), high));
+  std::memcpy(element, &converted, sizeof converted);
+}
+
+void extrapolation_element(DType dtype, double value, void* element) {
+  switch (dtype) {
+    case DType::kF32:
+      return set_element<float>(element, value);
+    case DType::kF64:
+      return set_element<double>(element, value);
+    case DType::kI8:
+      return set_element<int8_t>(element, value);
+    case DType::kU8:
+    case DType::kBool:
+      return set_element<uint8_t>(element, value);
+    case DType::kI32:
+      return set_element<int32_t>(element, value);
+    default:
+      std::memset(element, 0, 8);
+  }
+}
+
+Status prepare(PrepareContext& ctx) {
+  const TensorType& x = ctx.input(0);
+  const int rank = x.shape.rank();
+  if (ctx.output(0).shape.elements() == 0) {
+    ctx.set_step(make_step("nothing", [](const StepArgs&) { return ok_status(); }));
+    return ok_status();
+  }
+  const ResizeOptions options = options_of(ctx);
+  ResizeAxis axes[kMaxRank];
+  EDGEC_TRY(resolve_axes(ctx, axes));
+  std::vector<ResizedAxis> changed;
+  for (int i = 0; i < rank; ++i) {
+    const ResizeTable table = make_resize_table(options, axes[i]);
+    if (table.identity) continue;
+    ResizedAxis axis;
+    axis.dim = i;
+    axis.input = axes[i].input;
+    axis.output = axes[i].output;
+    axis.taps = table.taps;
+    EDGEC_TRY(keep(ctx, table.indices, &axis.indices));
+    if (options.mode != ResizeMode::kNearest) EDGEC_TRY(keep(ctx, table.weights, &axis.weights));
+    if (std::find(table.outside.begin(), table.outside.end(), 1) != table.outside.end())
+      EDGEC_TRY(keep(ctx, table.outside, &axis.outside));
+    changed.push_back(axis);
+  }
+  const double extrapolation = ctx.attr("extrapolation").f;
+  if (options.mode == ResizeMode::kNearest) {
+    alignas(8) std::byte element[8];
+    extrapolation_element(x.dtype, extrapolation, element);
+    const NearestCopy copy(x.shape, std::move(changed), dtype_size(x.dtype), element);
+    ctx.set_step(make_step("resize_nearest", [copy](const StepArgs& args) {
+      copy.run(*args.inputs[0], *args.outputs[0], args.pool);
+      return ok_status();
+    }));
+    return ok_status();
+  }
+  const Interpolation resize(resize_kernels(ctx.isa()), x.shape, std::move(changed),
+                             static_cast<float>(extrapolation), ctx.threads());
+  ctx.request_scratch(resize.scratch_bytes());
+  ctx.set_step(make_step(options.mode == ResizeMode::kLinear ? "resize_linear" : "resize_cubic",
+                         [resize](const StepArgs& args) {
+                           resize.run(*args.inputs[0], *args.outputs[0], args.scratch, args.pool);
+                           return ok_status();
+                         }));
+  return ok_status();
+}
+
+}  // namespace
+
+EDGEC_REGISTER(resize) {
+  registry.add("Resize")
+      .doc(
+          "Resamples any axes, with the semantics of ONNX. One of sizes and scales gives the output shape; "
+          "sizes win, "
+          "and scales beside them only map coordinates.")
+      .input("x", "nearest: any type; linear and cubic: f32")
+      .optional("sizes", "i64 [rank], known before the run")
+      .optional("scales", "f32 [rank], known before the run")
+      .output("y")
+      .attr("mode", "nearest", "", kModes)
+      .attr("coordinate", "half_pixel", "how an output index maps to a place on the input axis", kCoordinates)
+      .attr("nearest_mode", "round_prefer_floor", "", kNearestModes)
+      .attr("cubic_coeff", -0.75)
+      .attr("exclude_outside", 0, "1: taps outside the input weigh 0 and the others are scaled up")
+      .attr("extrapolation", 0.0, "tf_crop_and_resize: value outside the input")
+      .attr("antialias", 0, "1: when shrinking, the filter covers all input pixels under an output pixel")
+      .attr("scales", std::vector<double>{}, "used when the input is absent")
+      .attr("sizes", std::vector<int64_t>{}, "used when the input is absent")
+      .attr("roi", std::vector<double>{},
+            "tf_crop_and_resize: starts, then ends of all axes, relative to the input")
+      .flags(kPitchedInputs | kPitchedOutputs)
+      .infer(infer)
+      .prepare(prepare);
+}
+
+}  // namespace edgec
