@@ -12,8 +12,8 @@ from edgec.errors import Error as Error
 from edgec.errors import InternalError as InternalError
 from edgec.errors import InvalidArgumentError as InvalidArgumentError
 from edgec.errors import IoError as IoError
-from edgec.errors import OutOfMemoryError as OutOfMemoryError
 from edgec.errors import NeedsValueError as NeedsValueError
+from edgec.errors import OutOfMemoryError as OutOfMemoryError
 from edgec.errors import ShapeError as ShapeError
 from edgec.errors import SignatureError as SignatureError
 from edgec.errors import UnsupportedError as UnsupportedError

@@ -1,7 +1,7 @@
 """Multiply-adds and parameters of a model: the one place where they are counted.
 
 A multiply-add (MAC) is counted for convolutions, matrix products, attention and recurrent layers, as every other tool
-does; additions, activations and pooling count nothing. What is folded at prepare is not in the steps, and so not counted.
+does; additions, activations and pooling count nothing. What is folded at prepare is not in the steps, so not counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 from edgec.model import Model
 
 Shape = Sequence[int]
+
+# Index and shape constants (integers of 32 and 64 bits, bool) are not parameters.
+PARAMETER_TYPES = ("f32", "f16", "bf16", "f64", "i8", "u8")
 
 
 def _conv(inputs: list[Shape], outputs: list[Shape]) -> int:
@@ -75,13 +78,10 @@ def macs(steps: Sequence[dict[str, Any]]) -> int:
 
 
 def parameters(model: Model) -> int:
-    """Numbers stored as weights: floating-point and 8-bit constants; constants that share bytes count once.
-
-    Index and shape constants (integers of 32 and 64 bits, bool) are not parameters.
-    """
+    """Numbers stored as weights: floating-point and 8-bit constants; constants that share bytes count once."""
     seen: dict[tuple[int, int], int] = {}
     for graph in range(model.native.graph_count):
         for _, dtype, shape, offset in model.native.constants(graph):
-            if dtype in ("f32", "f16", "bf16", "f64", "i8", "u8"):
+            if dtype in PARAMETER_TYPES:
                 seen[graph, offset] = prod(shape)
     return sum(seen.values())

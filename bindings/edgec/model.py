@@ -108,9 +108,7 @@ class Model:
             for name, minimum, maximum in self._native.symbols:
                 low = max(minimum, 1)
                 sizes[name] = low if step == 0 or maximum == low else (min(2 * low, maximum) if maximum else 2 * low)
-            probes.append(
-                [[sizes[d] if isinstance(d, str) else d for d in spec.shape] for spec in self.inputs]
-            )
+            probes.append([[sizes[d] if isinstance(d, str) else d for d in spec.shape] for spec in self.inputs])
         return list(probes)
 
     @cached_property

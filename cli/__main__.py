@@ -1,0 +1,5 @@
+"""`python -m edgec.cli`."""
+
+from edgec.cli.main import main
+
+main()

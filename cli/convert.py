@@ -1,0 +1,188 @@
+"""`edgec convert`: a trained model becomes a `.edge` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli.common import (
+    SETTINGS,
+    Ui,
+    bytes_text,
+    common_options,
+    count_text,
+    refuse_overwrite,
+    shape_text,
+    table,
+)
+from edgec.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from edgec.model import Model
+
+
+@click.command("convert", context_settings=SETTINGS, short_help="Make a .edge file from a trained model.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: SOURCE with .edge.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+@click.option("--shape", "shapes", multiple=True, help="1x3x224x224, x:[1,3,224,224], x:1x3x(224..640)x640, x:[n,4].")
+@click.option(
+    "--model", "factory", metavar="MODULE:FACTORY", help="Builds the network of a state_dict; imports your code."
+)
+@click.option(
+    "--weights", type=click.Path(dir_okay=False, path_type=Path), help="The second file, where a format has two."
+)
+@click.option("--check/--no-check", default=True, show_default=True, help="Compare with the source framework.")
+@click.option(
+    "--check-data", type=click.Path(dir_okay=False, path_type=Path), help="An .npz with the inputs to check with."
+)
+@click.option(
+    "--disable-pass", "disabled", multiple=True, metavar="NAME", help="Switch a rewrite off; may be repeated."
+)
+@click.option(
+    "--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Labels to store, one per line."
+)
+@click.option("--dry-run", is_flag=True, help="Do everything but write the file.")
+@common_options
+def command(
+    source: Path,
+    output: Path | None,
+    force: bool,
+    shapes: tuple[str, ...],
+    factory: str | None,
+    weights: Path | None,
+    check: bool,
+    check_data: Path | None,
+    disabled: tuple[str, ...],
+    labels: Path | None,
+    dry_run: bool,
+    ui: Ui,
+) -> None:
+    """Convert SOURCE (.onnx, .pt, .jit, .pt2, a checkpoint with --model) into a .edge file and check it.
+
+    Nothing is written when an operator is not supported (exit code 3) or when the result differs from the source
+    framework's (exit code 1). No code of the model file is executed.
+
+    \b
+    Example:
+      edgec convert net.onnx --shape 1x3x224x224 -o net.edge
+    """
+    import edgec
+
+    target = output or Path(source.name).with_suffix(".edge") if source.name else output
+    assert target is not None
+    if not dry_run:
+        refuse_overwrite(target, force)
+    options: dict[str, Any] = {"check": check, "seed": ui.seed}
+    if shapes:
+        options["shapes"] = list(shapes)
+    if weights is not None:
+        options["weights"] = weights
+    if factory is not None:
+        options["model"] = factory
+    if disabled:
+        options["disable"] = list(disabled)
+    if check_data is not None:
+        from edgec.cli.data import read_npz
+
+        options["check_data"] = read_npz(check_data)
+    if labels is not None:
+        options["labels"] = labels.read_text(encoding="utf-8").splitlines()
+    try:
+        with ui.bar("convert") as bar:
+            model = edgec.convert(source, progress=bar.stage, **options)
+    except UnsupportedError as e:
+        if not e.ops or ui.json:
+            raise
+        _unsupported(ui, e, source)
+        click.get_current_context().exit(e.exit_code)
+    document = summarise(model, source)
+    if not dry_run:
+        model.save(target, overwrite=force)
+        document["output"] = str(target)
+        document["bytes"] = target.stat().st_size
+    ui.result(document)
+    if ui.talks:
+        _print(ui, document, target)
+
+
+def summarise(model: Model, source: Path) -> dict[str, Any]:
+    """Report, sizes and costs of a fresh model."""
+    from edgec.cost import macs, parameters
+    from edgec.session import Session
+
+    session = Session(model)
+    return {
+        "source": str(source),
+        "inputs": [{"name": s.name, "shape": list(s.shape), "dtype": str(s.dtype)} for s in model.inputs],
+        "outputs": [{"name": s.name, "shape": list(s.shape), "dtype": str(s.dtype)} for s in model.outputs],
+        "parameters": parameters(model),
+        "macs": macs(session.steps),
+        "activation_bytes": session.stats["arena_bytes"],
+        "weight_bytes": model.native.weight_bytes,
+        "report": model.report,
+    }
+
+
+def _unsupported(ui: Ui, e: UnsupportedError, source: Path) -> None:
+    """The list goes to stderr: stdout belongs to results."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"error: {e.message}", markup=False)
+    rows = table("operator", ">times", "where", "what to do")
+    for o in e.ops:
+        rows.add_row(o.op, str(o.count), o.where, o.advice)
+    console.print(rows)
+    console.print("nothing was written" + (f"; {e.hint}" if e.hint else ""), markup=False)
+
+
+def _print(ui: Ui, d: dict[str, Any], target: Path) -> None:
+    report = d["report"]
+    _operators(ui, report)
+    checks = report.get("check") or []
+    if checks:
+        rows = table("output", "shape", ">max abs", ">rel L2", ">SQNR", "verdict")
+        for c in checks:
+            against = c.get("against", "the source")
+            rows.add_row(
+                str(c.get("output", "")),
+                shape_text(c.get("shape", [])),
+                f"{c['max_abs']:.2e}",
+                f"{c['relative_l2']:.2e}",
+                f"{c['sqnr_db']:.1f} dB" if c.get("sqnr_db") is not None else "exact",
+                f"matches {against}" if c.get("ok", True) else f"DIFFERS from {against}",
+            )
+        ui.print(rows)
+        ui.print()
+    for warning in report.get("warnings", []):
+        ui.note(f"warning: {warning}")
+    size = f"   {bytes_text(d['bytes'])}" if "bytes" in d else ""
+    verb = "wrote" if "output" in d else "would write"
+    ui.print(
+        f"{verb}  {target}{size}   params {count_text(d['parameters'])}   MACs {count_text(d['macs'])}   "
+        f"peak activations {bytes_text(d['activation_bytes'])} (1 thread)"
+    )
+    if "output" in d:
+        ui.print(f"next   edgec run {target}      edgec bench {target}")
+
+
+def _operators(ui: Ui, report: dict[str, Any]) -> None:
+    """Operators before and after on the left, fusions on the right."""
+    counts = report.get("operators", {})
+    before, after = counts.get("before", {}), counts.get("after", {})
+    names = sorted({*before, *after}, key=lambda n: (-after.get(n, 0), -before.get(n, 0), n))
+    fused = list(report.get("fused", {}).items())
+    if not names and not fused:
+        return
+    rows = table("operator", ">imported", ">in the file", "fused and folded", ">count")
+    for i in range(max(len(names), len(fused))):
+        left = (
+            ("", "", "") if i >= len(names) else (names[i], str(before.get(names[i], 0)), str(after.get(names[i], 0)))
+        )
+        right = ("", "") if i >= len(fused) else (fused[i][0], str(fused[i][1]))
+        rows.add_row(*left, *right)
+    ui.print(rows)
+    ui.print()
