@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from edgec.converter.ir.graph import Graph, GraphError, Node, Value
 from edgec.converter.report import Applied, Report
 
 Rule = Callable[[Graph, Node], "Patch | None"]
+
+# Trigger of a rewrite that looks at the whole graph: called once per stage, with the first node.
+GRAPH = ("<graph>",)
 
 # More patches of one rewrite per original node than this can only come from rewrites that undo each other.
 _PATCHES_PER_NODE = 20
@@ -67,6 +70,9 @@ class Patch:
     nodes: list[tuple[Node, Node | None]] = field(default_factory=list)  # node, in front of which
     replaced: list[tuple[Value, Value]] = field(default_factory=list)
     dead: Sequence[Node] = ()  # to be removed although nothing is replaced
+    names: list[tuple[Value, str]] = field(default_factory=list)  # names for values that get a better one
+
+    END: ClassVar[Node] = Node("<end>", "<end>", [], [])  # as `before`: at the end of the graph
 
     def add(
         self,
@@ -152,6 +158,9 @@ class Engine:
             return by_op[op]
 
         start = len(self.report.patches)
+        for r in active:
+            if r.ops == GRAPH and len(self.graph) and not self.stopped:
+                self._try(r, self.graph.nodes[0])
         while not self.stopped:
             before = len(self.report.patches)
             # One sweep in topological order; what a patch touches is looked at again in the same sweep.
@@ -225,6 +234,9 @@ class Engine:
                 suspects.append(old.producer)
             self._substitute(old, new, id(new) in fresh)
         suspects += [*patch.dead, *(n for n, _ in patch.nodes)]  # a rewrite may add a node that it does not use
+        for value, better in patch.names:
+            if not graph.is_output(value) and not value.is_input:
+                value.name = graph.unique_name(better)
         removed = self._sweep(suspects, touched)
         consumed = dict.fromkeys([patch.root.name, *(n.name for n in patch.consumed), *removed])
         self.report.patches.append(
@@ -247,7 +259,7 @@ class Engine:
         pending = [n for n, before in patch.nodes if before is None]
         anchor = self._anchor(patch, pending, where) if pending else None
         for node, before in patch.nodes:
-            self.graph.insert(node, before or anchor)
+            self.graph.insert(node, None if before is Patch.END else before or anchor)
 
     def _anchor(self, patch: Patch, pending: list[Node], where: str) -> Node | None:
         """The node in front of which the new nodes stand: what they replace, if their inputs exist by then."""

@@ -47,9 +47,9 @@ def merge_transposes(graph: Graph, node: Node) -> Patch | None:
     return patch.replace(y, patch.add("Transpose", [x], {"perm": perm}))
 
 
-@rewrite("transpose-as-view", ops=("Transpose",), stages=("simplify",))
+@rewrite("transpose-as-view", ops=("Transpose",), stages=("fuse", "finish"))
 def transpose_as_view(graph: Graph, node: Node) -> Patch | None:
-    """Transpose that moves only dimensions of size 1 -> Reshape, which costs nothing."""
+    """Transpose that moves only dimensions of size 1 -> Reshape, which costs nothing. After the layouts are settled."""
     x, y = node.inputs[0], node.outputs[0]
     assert x is not None
     if not moves_nothing(x, node.attrs["perm"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
@@ -11,22 +13,26 @@ from edgec.converter.passes.match import producer
 VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 
-def reshape_target(source: Value, target: Value) -> list[int] | None:
-    """What Reshape needs to give `target`'s shape to `source` for every input size, or None.
+def reshape_spec(source: Sequence[tuple[int, ...]], target: Sequence[tuple[int, ...]]) -> list[int] | None:
+    """What Reshape needs to turn the shapes `source` (one per probe) into `target`, or None.
 
     Dimensions that depend on a symbol are copied (0) where the source has the same one in the same place; one more
     is inferred (-1).
     """
-    spec = [d if d is not None else -1 for d in target.shape]
+    spec = [sizes[0] if len(set(sizes)) == 1 else -1 for sizes in zip(*target)]
     if 0 in spec:
         return None  # 0 means "copy" in a Reshape
-    symbolic = [i for i, d in enumerate(spec) if d < 0]
-    for i in symbolic:
+    for i, d in enumerate(spec):
         if spec.count(-1) <= 1:
             break
-        if i < source.rank and all(s.shape[i] == t.shape[i] for s, t in zip(source.types, target.types)):
+        if d < 0 and i < len(source[0]) and all(s[i] == t[i] for s, t in zip(source, target)):
             spec[i] = 0
     return spec if spec.count(-1) <= 1 else None
+
+
+def reshape_target(source: Value, target: Value) -> list[int] | None:
+    """`reshape_spec` from one value to the shape of another."""
+    return reshape_spec([t.shape for t in source.types], [t.shape for t in target.types])
 
 
 def add_reshape(patch: Patch, source: Value, target: Value, name: str = "") -> Value | None:

@@ -11,11 +11,19 @@ from edgec.converter.passes import (  # noqa: F401  importing a module registers
     common_subexpressions,
     dead_code,
     fold_constants,
+    fuse_activation,
+    fuse_affine,
+    fuse_pad,
+    fuse_residual,
+    layout,
     merge_clips,
     merge_transposes,
     merge_views,
     normalize_arithmetic,
+    recognize_functions,
+    recognize_norms,
     remove_identities,
+    sink_views,
 )
 from edgec.converter.passes.engine import REWRITES, Engine, Rewrite
 from edgec.converter.report import Report

@@ -1,0 +1,86 @@
+"""A Pad in front of a convolution or pool becomes its own padding where that means the same."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgec.converter.ir.graph import Graph, Node, Value
+from edgec.converter.passes.engine import Patch, rewrite
+from edgec.converter.passes.match import array, normalized_axis, producer, quantized, scalar
+
+_NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs", "Softplus")
+
+
+def _spatial_pads(pad: Node) -> list[int] | None:
+    """[top, left, bottom, right] when only H and W of an NHWC tensor are padded, and by no negative amount."""
+    x = pad.inputs[0]
+    amounts = array(pad.inputs[1])
+    if x is None or amounts is None or x.rank != 4:
+        return None
+    listed = array(pad.input(3)) if pad.input(3) is not None else np.arange(4)
+    if listed is None or (amounts < 0).any():
+        return None
+    begin, end = [0] * 4, [0] * 4
+    for i, axis in enumerate(listed.reshape(-1)):
+        a = normalized_axis(int(axis), 4)
+        begin[a], end[a] = int(amounts[i]), int(amounts[i + len(listed)])
+    return [begin[1], begin[2], end[1], end[2]] if not (begin[0] or begin[3] or end[0] or end[3]) else None
+
+
+def _not_negative(value: Value | None) -> bool:
+    """True when every element is known to be >= 0."""
+    node = producer(value)
+    if node is None:
+        return False
+    if node.op == "Clip":
+        return float(node.attr("min")) >= 0
+    if node.op in ("MaxPool2d", "AvgPool2d", "Reshape", "Transpose"):
+        return _not_negative(node.inputs[0])
+    if node.op == "Concat":
+        return all(_not_negative(v) for v in node.inputs)
+    if node.op in ("Conv2d", "MatMul", "ConvTranspose2d"):
+        if node.attr("residual_mode") == "after" if node.op != "ConvTranspose2d" else False:
+            return False
+        kind, low = node.attr("activation"), node.attr("activation_alpha")
+        return kind in ("relu", "sigmoid", "hardsigmoid") or (kind == "clip" and low >= 0)
+    return node.op in _NOT_NEGATIVE
+
+
+@rewrite("fuse-pad", ops=("Conv2d", "AvgPool2d", "MaxPool2d"), stages=("fuse",))
+def fuse_pad(graph: Graph, node: Node) -> Patch | None:
+    """Pad with zeros before Conv2d or AvgPool2d, with -inf (or zeros under values >= 0) before MaxPool2d -> its pads."""
+    pad = producer(node.inputs[0], "Pad")
+    if pad is None or pad.attr("mode") != "constant" or quantized(node) or quantized(pad):
+        return None
+    value = 0.0 if pad.input(2) is None else scalar(pad.input(2))
+    more = _spatial_pads(pad)
+    if value is None or more is None:
+        return None
+    x = pad.inputs[0]
+    old = list(node.attr("pads"))
+    attrs = {**node.attrs, "pads": [a + b for a, b in zip(old, more)]}
+    if node.op == "Conv2d":
+        if value != 0:
+            return None
+    elif node.op == "AvgPool2d":
+        # The zeros count in the mean; padding that the pool had itself must count too or not exist.
+        if value != 0 or node.attr("ceil_mode") or (any(old) and not node.attr("count_include_pad")):
+            return None
+        attrs["count_include_pad"] = 1
+        if not _smaller_than_kernel(attrs):
+            return None
+    else:
+        lowest = value == -math.inf or value <= float(np.finfo(np.float32).min)
+        if not lowest and not (value == 0 and _not_negative(x) and _smaller_than_kernel(attrs)):
+            return None
+        if not _smaller_than_kernel(attrs):
+            return None  # a window that sees padding only
+    patch = Patch(graph, f"Pad folded into {node.op}", node, [pad])
+    return patch.replace(node.outputs[0], patch.add(node.op, [x, *node.inputs[1:]], attrs, name=node.name))
+
+
+def _smaller_than_kernel(attrs: dict[str, object]) -> bool:
+    kernel, pads = attrs["kernel"], attrs["pads"]
+    return all(p < kernel[i % 2] for i, p in enumerate(pads))  # type: ignore[index,arg-type]
