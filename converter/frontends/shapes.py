@@ -6,6 +6,7 @@
     x:1x3x(224..640)x(224..640)   dimensions that may vary within a range
     batchx3x224x224        a named dimension that may be anything
     [batch(1..8),3,224,224]       a named dimension with a range
+    tokens:1x64:int64             with the data type, where the source does not say it
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from edgec.converter.errors import ShapeError
 MAX_RANK = 8
 _RANGE = re.compile(r"^(?P<name>[A-Za-z_][\w.\-]*)?\((?P<low>\d+)\.\.(?P<high>\d*)\)$")
 _NAME = re.compile(r"^[A-Za-z_][\w.\-]*$")
+_DTYPES = {
+    "float32": "float32", "f32": "float32", "float": "float32", "float64": "float64", "f64": "float64",
+    "float16": "float16", "f16": "float16", "int64": "int64", "i64": "int64", "long": "int64", "int32": "int32",
+    "i32": "int32", "int16": "int16", "i16": "int16", "int8": "int8", "i8": "int8", "uint8": "uint8", "u8": "uint8",
+    "bool": "bool",
+}  # fmt: skip
 _EXAMPLES = "e.g. --shape 1x3x224x224, --shape x:[1,3,224,224], --shape x:1x3x(224..640)x(224..640)"
 
 
@@ -44,12 +51,16 @@ class InputShape:
 
     name: str | None
     dims: tuple[int | Symbol, ...]
+    dtype: str | None = None  # NumPy's name
 
 
 def parse_shape(text: str) -> InputShape:
     """One `--shape` text. Raises ShapeError that shows the forms."""
     name, _, body = text.strip().rpartition(":")
     body = body.strip()
+    dtype = _DTYPES.get(body.lower()) if name else None
+    if dtype is not None:
+        name, _, body = name.rpartition(":")
     if body.startswith("[") and body.endswith("]"):
         tokens = [t.strip() for t in body[1:-1].split(",") if t.strip()]
     elif body.startswith("(") and body.endswith(")") and ".." not in body:
@@ -60,7 +71,7 @@ def parse_shape(text: str) -> InputShape:
         tokens = body.split("x") if body else []
     if body and body not in ("[]", "()") and (not tokens or any(t == "" for t in tokens)):
         raise ShapeError(f"cannot read the shape '{text}'", hint=_EXAMPLES)
-    return InputShape(name or None, _dims(tokens, name or "input", text))
+    return InputShape(name or None, _dims(tokens, name or "input", text), dtype)
 
 
 def _dims(tokens: Sequence[Any], owner: str, text: str) -> tuple[int | Symbol, ...]:
@@ -117,7 +128,7 @@ def _one(value: Any, name: str | None) -> InputShape:
         return value
     if isinstance(value, str):
         shape = parse_shape(value)
-        return InputShape(name or shape.name, shape.dims)
+        return InputShape(name or shape.name, shape.dims, shape.dtype)
     if isinstance(value, Sequence) or hasattr(value, "__iter__"):
         return InputShape(name, _dims(list(value), name or "input", str(value)))
     raise ShapeError(f"shapes: cannot read {value!r}", hint=_EXAMPLES)
@@ -142,7 +153,7 @@ def bind_shapes(shapes: Sequence[InputShape], names: Sequence[str]) -> dict[str,
                 Symbol(d.name.replace("input_dim", f"{name}_dim", 1), d.minimum, d.maximum) if isinstance(d, Symbol) else d
                 for d in shape.dims
             )
-            result[name] = InputShape(name, dims)
+            result[name] = InputShape(name, dims, shape.dtype)
         else:
             raise ShapeError(f"{len(shapes)} shapes given, the model has {len(names)} inputs: {', '.join(names)}")
     return result

@@ -1,0 +1,498 @@
+"""PyTorch programs -> ONNX bytes, by the exporters that PyTorch itself maintains. Imports torch; import it late.
+
+Several strategies are tried in order; the result says which one worked and why the others did not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgec.converter.errors import InvalidArgumentError, ShapeError, UnsupportedError
+from edgec.converter.frontends.shapes import InputShape, Symbol
+
+TS_OPSET = 17  # the newest that the TorchScript exporter fully covers
+SEED = 0
+
+
+@dataclass
+class Exported:
+    """What an exporter gave: the ONNX bytes, and inputs and outputs of the source for the check."""
+
+    model: bytes
+    strategy: str
+    inputs: list[np.ndarray]
+    outputs: list[np.ndarray]
+    notes: list[str] = field(default_factory=list)
+    input_names: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The exporters print and log a lot that is meant for PyTorch's developers."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
+
+
+def short(error: BaseException, limit: int = 200) -> str:
+    """The first informative line of an exporter's error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return f"{type(error).__name__}: {text}"[:limit]
+
+
+# -- inputs --------------------------------------------------------------------------------------
+def to_tensors(values: Any) -> Any:
+    """NumPy arrays inside tuples, lists and dicts become tensors."""
+    import torch
+
+    if isinstance(values, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(values))
+    if isinstance(values, np.generic):
+        return torch.tensor(values.item())
+    if isinstance(values, tuple):
+        return tuple(to_tensors(v) for v in values)
+    if isinstance(values, list):
+        return [to_tensors(v) for v in values]
+    if isinstance(values, dict):
+        return {k: to_tensors(v) for k, v in values.items()}
+    return values
+
+
+def flat_tensors(values: Any) -> list[Any]:
+    """All tensors of nested tuples, lists, dicts and dataclass-like outputs, in order."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    if isinstance(values, torch.Tensor):
+        return [values]
+    leaves = pytree.tree_leaves(values)
+    if len(leaves) == 1 and leaves[0] is values and hasattr(values, "__dataclass_fields__"):
+        leaves = [getattr(values, name) for name in values.__dataclass_fields__]
+        leaves = pytree.tree_leaves([v for v in leaves if v is not None])
+    return [v for v in leaves if isinstance(v, torch.Tensor)]
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    import torch
+
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return tensor.contiguous().numpy() if not tensor.is_sparse else tensor.to_dense().numpy()
+
+
+def example_size(d: int | Symbol, axis: int) -> int:
+    """A size to trace with. Not 1: exporters would take it for a constant."""
+    if isinstance(d, int):
+        return d
+    wanted = 2 if axis == 0 else 32
+    high = d.maximum or max(wanted, d.minimum)
+    return max(min(max(wanted, d.minimum), high), 1)
+
+
+_KINDS = ("float32", "int64", "bool")
+
+
+def random_tensor(dims: Sequence[int], kind: str, generator: Any) -> Any:
+    import torch
+
+    if kind == "int64":
+        return torch.randint(0, 2, tuple(dims), generator=generator)
+    if kind == "bool":
+        return torch.ones(tuple(dims), dtype=torch.bool)
+    if kind == "float32":
+        return torch.randn(tuple(dims), generator=generator)
+    return torch.zeros(tuple(dims), dtype=getattr(torch, kind))
+
+
+def make_inputs(shapes: Sequence[InputShape], call: Callable[..., Any]) -> tuple[tuple[Any, ...], Any]:
+    """Random inputs of these shapes with data types that the module accepts: floats first, then integers.
+
+    Returns the inputs and what `call` gave for them. Raises ShapeError with the module's own words.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(SEED)
+    sizes = [[example_size(d, i) for i, d in enumerate(s.dims)] for s in shapes]
+    fixed = [getattr(s, "dtype", None) for s in shapes]
+    combinations = list(itertools.islice(itertools.product(*[[f] if f else _KINDS for f in fixed]), 243))
+    combinations.sort(key=lambda c: (len(set(c)), c.count("bool")))
+    first: BaseException | None = None
+    for kinds in combinations:
+        inputs = tuple(random_tensor(s, k, generator) for s, k in zip(sizes, kinds))
+        try:
+            with torch.no_grad(), quiet():
+                return inputs, call(*inputs)
+        except Exception as e:
+            first = first or e
+            if not _about_types(e):
+                break
+    assert first is not None
+    text = "; ".join("x".join(map(str, s)) for s in sizes)
+    raise ShapeError(
+        f"the network does not accept inputs of shape {text}: {short(first)}",
+        hint="give the shapes that it was made for (--shape, once per input), or example_inputs in Python",
+    )
+
+
+def _about_types(error: BaseException) -> bool:
+    text = str(error).lower()
+    return any(w in text for w in ("dtype", "scalar type", "type", "indices", "expected tensor for argument", "long", "bool"))
+
+
+def symbols_of(shapes: Sequence[InputShape]) -> bool:
+    return any(isinstance(d, Symbol) for s in shapes for d in s.dims)
+
+
+# -- exporters -----------------------------------------------------------------------------------
+def _legacy(module: Any, args: tuple[Any, ...], names: list[str], outputs: int, shapes: Sequence[InputShape]) -> bytes:
+    """The TorchScript exporter."""
+    import torch
+
+    buffer = io.BytesIO()
+    out_names = ["output"] if outputs == 1 else [f"output_{i}" for i in range(outputs)]
+    axes = {
+        name: {i: d.name for i, d in enumerate(shape.dims) if isinstance(d, Symbol)}
+        for name, shape in zip(names, shapes)
+        if any(isinstance(d, Symbol) for d in shape.dims)
+    }
+    with quiet(), torch.no_grad():
+        torch.onnx.export(
+            module,
+            args,
+            buffer,
+            dynamo=False,
+            opset_version=TS_OPSET,
+            do_constant_folding=False,
+            input_names=names or None,
+            output_names=out_names,
+            dynamic_axes=axes or None,
+        )
+    return buffer.getvalue()
+
+
+def _dynamo(program: Any) -> bytes:
+    """The exporter for torch.export programs."""
+    import torch
+
+    with quiet(), torch.no_grad():
+        result = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
+        proto = result.model_proto
+    outputs = list(proto.graph.output)
+    inputs = {i.name for i in proto.graph.input}
+    names = ["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))]
+    taken = {n for node in proto.graph.node for n in node.output} | inputs | {t.name for t in proto.graph.initializer}
+    own = {o.name for o in outputs}
+    if not own & inputs and len(own) == len(outputs) and not (set(names) & (taken - own)):
+        _rename_outputs(proto.graph, dict(zip([o.name for o in outputs], names)))
+    return bytes(proto.SerializeToString())
+
+
+def _rename_outputs(graph: Any, names: Mapping[str, str]) -> None:
+    """"linear_3" says nothing to a user: outputs are called output, or output_0..."""
+    for node in graph.node:
+        for refs in (node.input, node.output):
+            for i, name in enumerate(refs):
+                if name in names:
+                    refs[i] = names[name]
+    for info in itertools.chain(graph.output, graph.value_info):
+        if info.name in names:
+            info.name = names[info.name]
+    for tensor in graph.initializer:
+        if tensor.name in names:
+            tensor.name = names[tensor.name]
+
+
+def _dynamic_shapes(args: Sequence[Any], kwargs: Mapping[str, Any], shapes: Sequence[InputShape]) -> Any:
+    """torch.export's description of the symbolic dimensions, one entry per argument."""
+    import torch
+
+    if not symbols_of(shapes):
+        return None
+    dims: dict[str, Any] = {}
+    found = []
+    for shape in shapes:
+        entry = {}
+        for axis, d in enumerate(shape.dims):
+            if isinstance(d, Symbol):
+                name = "".join(ch if ch.isalnum() or ch == "_" else "_" for ch in d.name)
+                limits = {"min": d.minimum} | ({"max": d.maximum} if d.maximum else {})
+                entry[axis] = dims.setdefault(name, torch.export.Dim(name, **limits))
+        found.append(entry or None)
+    if kwargs:
+        return {name: f for name, f in zip(kwargs, found)}
+    return tuple(found)
+
+
+def export_module(
+    module: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    shapes: Sequence[InputShape],
+    expected: Any = None,
+) -> Exported:
+    """An nn.Module in Python. Strategies: torch.export (non-strict, strict), then jit.trace."""
+    import torch
+
+    notes: list[str] = []
+    was_training = bool(getattr(module, "training", False))
+    if was_training:
+        module.eval()
+        notes.append("converted in evaluation mode (model.eval())")
+    try:
+        if expected is None or was_training:
+            with torch.no_grad(), quiet():
+                expected = module(*args, **kwargs)
+        tensors = flat_tensors(expected)
+        inputs = flat_tensors((args, kwargs))
+        model, strategy = _first_that_works(_module_strategies(module, args, kwargs, shapes, len(tensors)), notes)
+    finally:
+        if was_training:
+            module.train()
+    return Exported(model, strategy, [to_numpy(t) for t in inputs], [to_numpy(t) for t in tensors], notes)
+
+
+def _module_strategies(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Sequence[InputShape], outputs: int
+) -> list[tuple[str, Callable[[], bytes]]]:
+    import torch
+
+    def program(strict: bool) -> bytes:
+        with quiet(), torch.no_grad():
+            dynamic = _dynamic_shapes(args, kwargs, shapes)
+            exported = torch.export.export(module, args, kwargs or None, dynamic_shapes=dynamic, strict=strict)
+        return _dynamo(exported)
+
+    def traced() -> bytes:
+        names = _argument_names(module, len(args))
+        return _legacy(module, (*args, kwargs) if kwargs else args, names, outputs, shapes)
+
+    return [
+        ("torch.export", lambda: program(False)),
+        ("torch.export (strict)", lambda: program(True)),
+        ("torch.jit.trace", traced),
+    ]
+
+
+def _argument_names(module: Any, count: int) -> list[str]:
+    import inspect
+
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    return names if len(names) == count else []
+
+
+def _first_that_works(strategies: Sequence[tuple[str, Callable[[], bytes]]], notes: list[str]) -> tuple[bytes, str]:
+    failures = []
+    for name, run in strategies:
+        try:
+            return run(), name
+        except Exception as e:
+            failures.append(f"{name}: {short(e)}")
+            notes.append(f"{name} failed: {short(e)}")
+    raise UnsupportedError(
+        "PyTorch could not export the network:\n  " + "\n  ".join(failures),
+        hint="remove Python control flow that depends on tensor values, or export to ONNX yourself and convert the .onnx",
+    )
+
+
+def export_program(program: Any, args: tuple[Any, ...] | None = None, kwargs: dict[str, Any] | None = None) -> Exported:
+    """A torch.export.ExportedProgram, with its own example inputs unless others are given."""
+    import torch
+
+    if args is None:
+        example = program.example_inputs
+        if not example:
+            raise ShapeError(
+                "the exported program carries no example inputs",
+                hint="give the input shapes (--shape) or example_inputs in Python",
+            )
+        args, kwargs = tuple(example[0]), dict(example[1] or {})
+    kwargs = kwargs or {}
+    with torch.no_grad(), quiet():
+        callable_module = program.module()
+        outputs = flat_tensors(callable_module(*args, **kwargs))
+    notes: list[str] = []
+    model, strategy = _first_that_works(
+        [
+            ("torch.export program", lambda: _dynamo(program)),
+            ("torch.jit.trace of the program", lambda: _legacy(callable_module, args, [], len(outputs), ())),
+        ],
+        notes,
+    )
+    inputs = flat_tensors((args, kwargs))
+    return Exported(model, strategy, [to_numpy(t) for t in inputs], [to_numpy(t) for t in outputs], notes)
+
+
+def program_inputs(program: Any, shapes: Sequence[InputShape]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Inputs of the asked-for shapes, with the data types that the program declares; None: use its own."""
+    example = program.example_inputs
+    if not shapes:
+        return None
+    names = list(program.graph_signature.user_inputs)
+    from edgec.converter.frontends.shapes import bind_shapes, dims_text
+
+    bound = bind_shapes(shapes, [str(n) for n in names])
+    flat = flat_tensors(example) if example else []
+    for name, tensor in zip(names, flat):
+        wanted = bound.get(str(name))
+        if wanted is None:
+            continue
+        if not symbolic_matches(tensor.shape, wanted.dims) and not program.range_constraints:
+            raise ShapeError(
+                f"the exported program was made for {name}:{'x'.join(map(str, tensor.shape))}, not {dims_text(wanted.dims)}",
+                hint="export it again with that shape or with dynamic_shapes, or convert the nn.Module",
+            )
+    return None
+
+
+def symbolic_matches(shape: Sequence[int], dims: Sequence[int | Symbol]) -> bool:
+    return len(shape) == len(dims) and all(isinstance(d, int) and d == int(s) for s, d in zip(shape, dims))
+
+
+def script_input_types(module: Any) -> list[tuple[str, str, list[int] | None, str | None]]:
+    """(name, TorchScript type, sizes, dtype) of each argument of forward; sizes and dtype only when recorded."""
+    import torch
+
+    result = []
+    for value in list(module.graph.inputs())[1:]:
+        kind = value.type()
+        sizes, dtype = None, None
+        if isinstance(kind, torch._C.TensorType):
+            sizes = kind.sizes()
+            dtype = str(kind.dtype()).replace("torch.", "") if kind.dtype() is not None else None
+        name = value.debugName().rsplit(".", 1)[0] if value.debugName().rsplit(".", 1)[-1].isdigit() else value.debugName()
+        result.append((name, str(kind), [int(s) for s in sizes] if sizes else None, dtype))
+    return result
+
+
+def mutated_attributes(module: Any) -> list[str]:
+    """Attributes that forward assigns (state between calls); a converted model could not keep them."""
+    found: list[str] = []
+
+    def walk(block: Any) -> None:
+        for node in block.nodes():
+            if node.kind() == "prim::SetAttr":
+                found.append(node.s("name"))
+            for inner in node.blocks():
+                walk(inner)
+
+    try:
+        walk(module.inlined_graph)
+    except RuntimeError:
+        walk(module.graph)
+    return list(dict.fromkeys(found))
+
+
+def export_script(
+    module: Any, shapes: Sequence[InputShape], args: tuple[Any, ...] | None = None, strict_names: bool = True
+) -> Exported:
+    """A TorchScript module. Its input shapes come from `args`, `shapes`, or the file when it recorded them."""
+    import torch
+
+    from edgec.converter.frontends.shapes import bind_shapes
+
+    module.eval()
+    types = script_input_types(module)
+    names = [t[0] for t in types]
+    changed = mutated_attributes(module)
+    if changed:
+        raise UnsupportedError(
+            f"the TorchScript module keeps state in its attributes ({', '.join(changed[:4])}); a converted model has none",
+            hint="export a version that takes the state as an input and returns it (for silero_vad: the .onnx file)",
+        )
+    expected: Any = None
+    if args is None:
+        bound = bind_shapes(shapes, names)
+        wanted = []
+        for name, kind, sizes, _ in types:
+            if name in bound:
+                wanted.append(bound[name])
+            elif sizes is not None:
+                wanted.append(InputShape(name, tuple(sizes)))
+            elif kind == "Tensor" or "Tensor" in kind:
+                missing = [n for n in names if n not in bound]
+                raise ShapeError(
+                    f"the TorchScript file does not record the shape of its input{'s' if len(missing) > 1 else ''} "
+                    f"{', '.join(missing)}",
+                    hint=f"give it: --shape {'1x3x224x224' if len(names) == 1 else name + ':1x3x224x224'}",
+                )
+            else:
+                raise UnsupportedError(f"input '{name}' of the TorchScript module is a {kind}, not a tensor")
+        args, expected = make_inputs(wanted, module)
+        shapes = wanted
+    if expected is None:
+        with torch.no_grad(), quiet():
+            expected = module(*args)
+    outputs = flat_tensors(expected)
+    args_now = args
+    notes: list[str] = []
+
+    def converted() -> bytes:
+        from torch._export.converter import TS2EPConverter
+
+        with quiet():
+            program = TS2EPConverter(module, args_now, {}).convert()
+        return _dynamo(program)
+
+    def legacy() -> bytes:
+        return _legacy(module, args_now, names, len(outputs), shapes)
+
+    def retraced() -> bytes:
+        with quiet(), torch.no_grad():
+            again = torch.jit.trace(module, args_now, check_trace=False)
+        return _legacy(again, args_now, names, len(outputs), shapes)
+
+    strategies = [("TorchScript exporter", legacy), ("TorchScript exporter (traced again)", retraced)]
+    if not symbols_of(shapes):
+        strategies.append(("TorchScript to torch.export", converted))
+    model, strategy = _first_that_works(strategies, notes)
+    return Exported(model, strategy, [to_numpy(t) for t in args], [to_numpy(t) for t in outputs], notes, names)
+
+
+def load_factory(spec: str, folder: str | None = None) -> Any:
+    """Imports `package.module:name` and builds the network. Runs the user's code: only on explicit request."""
+    import importlib
+
+    import torch
+
+    module_name, _, attribute = spec.partition(":")
+    if not attribute:
+        raise InvalidArgumentError(f"--model '{spec}': expected package.module:factory, e.g. net:Net or net:build()")
+    attribute = attribute.removesuffix("()")
+    if folder is not None and folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except ImportError as e:
+        raise InvalidArgumentError(
+            f"--model '{spec}': cannot import '{module_name}' ({e})", hint=f"run it from the folder that holds it (now {os.getcwd()})"
+        ) from None
+    except AttributeError as e:
+        raise InvalidArgumentError(f"--model '{spec}': {e}") from None
+    network = target if isinstance(target, torch.nn.Module) else target()
+    if not isinstance(network, torch.nn.Module):
+        raise InvalidArgumentError(f"--model '{spec}' gave a {type(network).__name__}, not a torch.nn.Module")
+    return network
