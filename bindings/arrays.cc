@@ -40,11 +40,31 @@ DType dtype_of_number(int number, int size) {
   }
 }
 
-py::dtype bfloat16() {
+// Types of the package ml_dtypes (onnx installs it). Without it such arrays come as their bits.
+struct ExtensionType {
+  DType dtype;
+  const char* name;
+  const char* bits;
+};
+constexpr ExtensionType kExtensionTypes[] = {
+    {DType::kBF16, "bfloat16", "uint16"},
+    {DType::kF8E4M3FN, "float8_e4m3fn", "uint8"},
+    {DType::kF8E4M3FNUZ, "float8_e4m3fnuz", "uint8"},
+    {DType::kF8E5M2, "float8_e5m2", "uint8"},
+    {DType::kF8E5M2FNUZ, "float8_e5m2fnuz", "uint8"},
+    {DType::kF8E8M0, "float8_e8m0fnu", "uint8"},
+    {DType::kF4E2M1, "float4_e2m1fn", "uint8"},
+    {DType::kI4, "int4", "int8"},
+    {DType::kU4, "uint4", "uint8"},
+    {DType::kI2, "int2", "int8"},
+    {DType::kU2, "uint2", "uint8"},
+};
+
+py::dtype extension_dtype(const ExtensionType& type) {
   try {
-    return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+    return py::dtype::from_args(py::module_::import("ml_dtypes").attr(type.name));
   } catch (py::error_already_set&) {
-    return py::dtype("uint16");
+    return py::dtype(type.bits);
   }
 }
 
@@ -56,7 +76,10 @@ DType dtype_of(const py::dtype& dtype) {
   const DType known = dtype_of_number(dtype.num(), static_cast<int>(dtype.itemsize()));
   if (known != DType::kNone) return known;
   // ml_dtypes registers its types at run time, so that only their name says what they are.
-  return std::string(py::str(dtype.attr("name"))) == "bfloat16" ? DType::kBF16 : DType::kNone;
+  const std::string name = py::str(dtype.attr("name"));
+  for (const ExtensionType& type : kExtensionTypes)
+    if (name == type.name) return type.dtype;
+  return DType::kNone;
 }
 
 py::dtype numpy_dtype(DType dtype) {
@@ -65,8 +88,6 @@ py::dtype numpy_dtype(DType dtype) {
       return py::dtype("float32");
     case DType::kF16:
       return py::dtype("float16");
-    case DType::kBF16:
-      return bfloat16();
     case DType::kI8:
       return py::dtype("int8");
     case DType::kU8:
@@ -87,8 +108,9 @@ py::dtype numpy_dtype(DType dtype) {
       return py::dtype("uint32");
     case DType::kU64:
       return py::dtype("uint64");
-    case DType::kNone:
-      break;
+    default:
+      for (const ExtensionType& type : kExtensionTypes)
+        if (type.dtype == dtype) return extension_dtype(type);
   }
   raise(StatusCode::kInternal, "a tensor has no data type");
 }

@@ -25,8 +25,19 @@ enum class DType : uint8_t {
   kU16 = 11,
   kU32 = 12,
   kU64 = 13,
+  // One byte per element, stored and converted only.
+  kF8E4M3FN = 14,
+  kF8E4M3FNUZ = 15,
+  kF8E5M2 = 16,
+  kF8E5M2FNUZ = 17,
+  kF8E8M0 = 18,
+  kF4E2M1 = 19,
+  kI4 = 20,
+  kU4 = 21,
+  kI2 = 22,
+  kU2 = 23,
 };
-inline constexpr int kDTypeCount = 14;
+inline constexpr int kDTypeCount = 24;
 
 const char* dtype_name(DType dtype);       // "f32", "i64", "bool"...
 DType dtype_from_name(const char* name);   // kNone when there is no such type

@@ -15,6 +15,11 @@ struct f16 {
 struct bf16 {
   uint16_t bits;
 };
+// An integer of `bits` bits in a byte; bits above are ignored when read and sign-extended when written.
+template <int bits, bool is_signed>
+struct small_int {
+  uint8_t byte;
+};
 
 // value rounded to `mantissa` explicit bits with exponents from `smallest` (of normal numbers), as an
 // integer multiple of the unit in the last place, to nearest even.
@@ -41,6 +46,15 @@ T decode(T x) {
 }
 float decode(f16 x) { return f16_to_f32(x.bits); }
 float decode(bf16 x) { return bf16_to_f32(x.bits); }
+template <int bits, bool is_signed>
+int32_t decode(small_int<bits, is_signed> x) {
+  const auto low = static_cast<int32_t>(x.byte & ((1 << bits) - 1));
+  return is_signed && (low >> (bits - 1)) ? low - (1 << bits) : low;
+}
+template <class T>
+struct is_small_int : std::false_type {};
+template <int bits, bool is_signed>
+struct is_small_int<small_int<bits, is_signed>> : std::true_type {};
 
 template <class To, class From>
 To convert_one(From x) {
@@ -50,6 +64,8 @@ To convert_one(From x) {
     return {f64_to_f16(static_cast<double>(x))};
   } else if constexpr (std::is_same_v<To, bf16>) {
     return {f64_to_bf16(static_cast<double>(x))};
+  } else if constexpr (is_small_int<To>::value) {
+    return {static_cast<uint8_t>(decode(To{static_cast<uint8_t>(convert_one<int64_t>(x))}))};
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     // The limits as From: max() may round up to the first value that no longer fits, hence >=.
     if (x != x) return To(0);
@@ -92,8 +108,16 @@ void with_type(DType dtype, Visit visit) {
       return visit(uint32_t());
     case DType::kU64:
       return visit(uint64_t());
-    case DType::kNone:
-      return;
+    case DType::kI4:
+      return visit(small_int<4, true>());
+    case DType::kU4:
+      return visit(small_int<4, false>());
+    case DType::kI2:
+      return visit(small_int<2, true>());
+    case DType::kU2:
+      return visit(small_int<2, false>());
+    default:
+      return;  // small floats have functions of their own
   }
 }
 
@@ -132,15 +156,25 @@ uint16_t f64_to_bf16(double value) { return narrow<7, -126, 127>(value); }
 
 template <class T>
 void load_as(DType from, const void* source, int64_t n, T* destination) {
+  if (is_small_float(from)) {
+    const auto* codes = static_cast<const uint8_t*>(source);
+    for (int64_t i = 0; i < n; ++i) destination[i] = convert_one<T>(small_float_value(from, codes[i]));
+    return;
+  }
   with_type(from, [&](auto tag) { convert_row(static_cast<const decltype(tag)*>(source), n, destination); });
 }
 template <class T>
-void store_as(DType to, const T* source, int64_t n, void* destination) {
+void store_as(DType to, const T* source, int64_t n, void* destination, const SmallFloatRules& rules) {
+  if (is_small_float(to)) {
+    auto* codes = static_cast<uint8_t*>(destination);
+    for (int64_t i = 0; i < n; ++i) codes[i] = small_float_code(to, static_cast<double>(source[i]), rules);
+    return;
+  }
   with_type(to, [&](auto tag) { convert_row(source, n, static_cast<decltype(tag)*>(destination)); });
 }
 #define EDGEC_INSTANTIATE(T)                                 \
   template void load_as<T>(DType, const void*, int64_t, T*); \
-  template void store_as<T>(DType, const T*, int64_t, void*);
+  template void store_as<T>(DType, const T*, int64_t, void*, const SmallFloatRules&);
 EDGEC_INSTANTIATE(float)
 EDGEC_INSTANTIATE(double)
 EDGEC_INSTANTIATE(int64_t)
@@ -150,33 +184,35 @@ EDGEC_INSTANTIATE(uint64_t)
 namespace {
 
 template <class Wide>
-void convert_through(DType from, const void* source, DType to, void* destination, int64_t n) {
+void convert_through(DType from, const void* source, DType to, void* destination, int64_t n,
+                     const SmallFloatRules& rules) {
   constexpr int64_t kBlock = 256;
   Wide block[kBlock];
   for (int64_t i = 0; i < n; i += kBlock) {
     const int64_t count = std::min(kBlock, n - i);
     load_as(from, static_cast<const char*>(source) + static_cast<size_t>(i) * dtype_size(from), count, block);
-    store_as(to, block, count, static_cast<char*>(destination) + static_cast<size_t>(i) * dtype_size(to));
+    store_as(to, block, count, static_cast<char*>(destination) + static_cast<size_t>(i) * dtype_size(to), rules);
   }
 }
 
 }  // namespace
 
-void convert_elements(DType from, const void* source, DType to, void* destination, int64_t n) {
+void convert_elements(DType from, const void* source, DType to, void* destination, int64_t n,
+                      const SmallFloatRules& rules) {
   if (from == to && from != DType::kBool) {
     std::memmove(destination, source, static_cast<size_t>(n) * dtype_size(from));
   } else if (from == DType::kF32) {
-    store_as(to, static_cast<const float*>(source), n, destination);
+    store_as(to, static_cast<const float*>(source), n, destination, rules);
   } else if (from == DType::kI64) {
-    store_as(to, static_cast<const int64_t*>(source), n, destination);
+    store_as(to, static_cast<const int64_t*>(source), n, destination, rules);
   } else if (to == DType::kF32) {
     load_as(from, source, n, static_cast<float*>(destination));
-  } else if (dtype_is_float(from)) {
-    convert_through<double>(from, source, to, destination, n);
+  } else if (dtype_is_float(from) || is_small_float(from)) {
+    convert_through<double>(from, source, to, destination, n, rules);
   } else if (from == DType::kU64) {
-    convert_through<uint64_t>(from, source, to, destination, n);
+    convert_through<uint64_t>(from, source, to, destination, n, rules);
   } else {
-    convert_through<int64_t>(from, source, to, destination, n);
+    convert_through<int64_t>(from, source, to, destination, n, rules);
   }
 }
 

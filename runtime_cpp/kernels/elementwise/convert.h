@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "core/tensor.h"
+#include "kernels/elementwise/small_float.h"
 
 namespace edgec {
 
@@ -17,13 +18,15 @@ inline float bf16_to_f32(uint16_t bits) {
 }
 
 // n elements of any type to and from one of the types in which edgec computes. Floats become integers
-// by truncation towards zero, saturating, NaN as 0; integers narrow modulo 2^bits; bool is != 0.
+// by truncation towards zero, saturating, NaN as 0; integers narrow modulo 2^bits; bool is != 0. Small
+// floats follow `rules`.
 template <class T>  // float, double, int64_t, uint64_t
 void load_as(DType from, const void* source, int64_t n, T* destination);
 template <class T>
-void store_as(DType to, const T* source, int64_t n, void* destination);
+void store_as(DType to, const T* source, int64_t n, void* destination, const SmallFloatRules& rules = {});
 
 // n elements from any type to any other.
-void convert_elements(DType from, const void* source, DType to, void* destination, int64_t n);
+void convert_elements(DType from, const void* source, DType to, void* destination, int64_t n,
+                      const SmallFloatRules& rules = {});
 
 }  // namespace edgec
