@@ -24,7 +24,7 @@ def check(graph: Graph) -> None:
         values[id(value)] = value
         if names.setdefault(value.name, id(value)) != id(value):
             raise GraphError(f"two tensors are called '{value.name}'")
-        if len(value.types) != len(graph.probes):
+        if value.types and len(value.types) != len(graph.probes):
             raise GraphError(f"tensor '{value.name}' has {len(value.types)} types for {len(graph.probes)} probes")
 
     for v in graph.inputs:

@@ -14,7 +14,7 @@ from edgec.converter.passes.engine import Patch, replaceable, rewrite
 _MAX_COMPARED_BYTES = 1 << 16
 
 
-@rewrite("common-subexpressions")
+@rewrite("common-subexpressions", untyped=True)
 def common_subexpressions(graph: Graph, node: Node) -> Patch | None:
     """An earlier node computes the same -> its outputs are used."""
     present = [v for v in node.inputs if v is not None and not v.is_constant]

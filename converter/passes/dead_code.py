@@ -7,7 +7,7 @@ from edgec.converter.passes.engine import Patch, rewrite
 from edgec.converter.passes.match import unused_outputs
 
 
-@rewrite("dead-code", stages=("simplify",))
+@rewrite("dead-code", untyped=True)
 def dead_code(graph: Graph, node: Node) -> Patch | None:
     """No output is used -> removed."""
     if not unused_outputs(graph, node):

@@ -38,18 +38,24 @@ class Rewrite:
     stages: tuple[str, ...]
     rule: Rule
     doc: str
+    untyped: bool = False  # also for nodes whose shapes only the run knows
 
 
 REWRITES: dict[str, Rewrite] = {}
 
 
-def rewrite(name: str, ops: Sequence[str] = (), stages: Sequence[str] = ("simplify",)) -> Callable[[Rule], Rule]:
-    """Registers a rule under `name`; `disable={name}` switches it off."""
+def rewrite(
+    name: str, ops: Sequence[str] = (), stages: Sequence[str] = ("simplify",), *, untyped: bool = False
+) -> Callable[[Rule], Rule]:
+    """Registers a rule under `name`; `disable={name}` switches it off.
+
+    `untyped` rules also see nodes with a tensor whose shape depends on data (`Value.types` is empty there).
+    """
 
     def register(rule: Rule) -> Rule:
         if name in REWRITES:
             raise ValueError(f"two rewrites are called '{name}'")
-        REWRITES[name] = Rewrite(name, tuple(ops), tuple(stages), rule, (rule.__doc__ or "").strip())
+        REWRITES[name] = Rewrite(name, tuple(ops), tuple(stages), rule, (rule.__doc__ or "").strip(), untyped)
         return rule
 
     return register
@@ -189,6 +195,8 @@ class Engine:
     def _try(self, r: Rewrite, node: Node) -> list[Node] | None:
         if r.name in self.report.repeating or (r.name, id(node)) in self._refused:
             return None
+        if not r.untyped and r.ops != GRAPH and not typed(node):
+            return None
         try:
             patch = r.rule(self.graph, node)
             return None if patch is None else self.apply(patch, r.name)
@@ -316,6 +324,11 @@ class Engine:
             stack += above
             touched += above
         return removed
+
+
+def typed(node: Node) -> bool:
+    """True when the type of every tensor of the node is known."""
+    return all(v is None or v.types for v in node.inputs) and all(v.types for v in node.outputs)
 
 
 def replaceable(graph: Graph, old: Value, new: Value) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
-from edgec.converter.passes.engine import GRAPH, Patch, rewrite
+from edgec.converter.passes.engine import GRAPH, Patch, rewrite, typed
 from edgec.converter.passes.layout_plan import Plan, make_plan
 from edgec.converter.passes.layout_rules import Perm, Relabelled, Wanted, identity, relabel
 from edgec.converter.passes.merge_transposes import compose, inverse, moves_nothing
@@ -33,7 +33,7 @@ def _real_transposes(graph: Graph) -> int:
     return sum(
         1
         for n in graph.nodes
-        if n.op == "Transpose" and n.inputs[0] is not None and not moves_nothing(n.inputs[0], n.attrs["perm"])
+        if n.op == "Transpose" and n.inputs[0] is not None and typed(n) and not moves_nothing(n.inputs[0], n.attrs["perm"])
     )
 
 
@@ -52,7 +52,8 @@ class _Rebuild:
         for node in self.graph.nodes:
             self._visit(node)
         for v in self.graph.outputs:
-            self._restore(v, None)
+            if v.types:
+                self._restore(v, None)
         if not self.dead:
             return None
         self.patch.dead = self.dead
@@ -66,11 +67,11 @@ class _Rebuild:
         return sum(
             1
             for n in kept + made
-            if n.inputs[0] is not None and not moves_nothing(n.inputs[0], n.attrs["perm"])
+            if n.inputs[0] is not None and typed(n) and not moves_nothing(n.inputs[0], n.attrs["perm"])
         )
 
     def _visit(self, node: Node) -> None:
-        if node.op == "Transpose":
+        if node.op == "Transpose" and typed(node):
             self._visit_transpose(node)
             return
         label = self.plan.flexible.get(id(node))
@@ -84,7 +85,7 @@ class _Rebuild:
                 self._make(node, made, perm_of)
                 return
         for v in node.inputs:
-            if v is not None:
+            if v is not None and v.types:
                 self._restore(v, node)
 
     def _make(self, node: Node, made: Relabelled, perm_of: object) -> None:

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from edgec.converter.ir.graph import Graph, Node, Value
+from edgec.converter.passes.engine import typed
 from edgec.converter.passes.layout_rules import Perm, Wanted, identity, relabel, spread
 from edgec.converter.passes.merge_transposes import compose, inverse
 from edgec.converter.passes.min_cut import MinCut
@@ -59,7 +60,7 @@ def _reach(graph: Graph, plan: Plan) -> None:
     queue: deque[Value] = deque()
 
     def seed(value: Value | None, a: Perm, b: Perm) -> None:
-        if value is None or value.is_constant or id(value) in plan.pairs or len(a) < 3 or a == b:
+        if value is None or value.is_constant or not value.types or id(value) in plan.pairs or a == b:
             return
         if identity(len(a)) not in (a, b):
             return  # its own order would be a third layout
@@ -71,7 +72,7 @@ def _reach(graph: Graph, plan: Plan) -> None:
             value = queue.popleft()
             a, b = plan.pairs[id(value)]
             for node in [value.producer, *value.consumers]:
-                if node is None:
+                if node is None or not typed(node):
                     continue
                 if node.op == "Transpose":
                     _across(node, value, a, b, seed)
@@ -85,11 +86,11 @@ def _reach(graph: Graph, plan: Plan) -> None:
     for node in graph.nodes:
         if node.op in _CHANNELS_LAST:
             for v in (node.inputs[0], node.outputs[0]):
-                if v is not None:
+                if v is not None and v.types:
                     seed(v, _to_first(v.rank), identity(v.rank))
     drain()
     for node in graph.nodes:
-        if node.op != "Transpose":
+        if node.op != "Transpose" or not typed(node):
             continue
         x, y = node.inputs[0], node.outputs[0]
         assert x is not None
@@ -181,6 +182,8 @@ class _Solver:
 
     def _flexible(self, node: Node) -> bool:
         plan = self.plan
+        if not typed(node):
+            return False
         for label in (A, B):
             def perm_of(v: Value, label: bool = label) -> Perm:
                 return plan.perm(v, label)
