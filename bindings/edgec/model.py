@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +23,20 @@ Dim = int | str
 class TensorSpec:
     """Name, shape and data type of an input or output.
 
-    `shape` holds ints, and the names of symbolic dimensions; `dtype` is NumPy's.
+    `shape` holds ints, and the names of symbolic dimensions; `dtype` is NumPy's. An output whose type depends on the
+    input's values, so that only a run can tell it, has the shape ("...",) and the type void.
     """
 
     name: str
     shape: tuple[Dim, ...]
     dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, name: str, dtype: str, shape: Sequence[Dim]) -> TensorSpec:
+        """From edgec's name of the data type; "none" = unknown before a run."""
+        if dtype == "none":
+            return cls(name, ("...",), np.dtype(np.void))
+        return cls(name, tuple(shape), _core.numpy_dtype(dtype))
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}[{','.join(map(str, self.shape))}]"
@@ -80,7 +89,7 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Inputs in order."""
-        return tuple(TensorSpec(n, tuple(s), _core.numpy_dtype(d)) for n, d, s in self._native.inputs)
+        return tuple(TensorSpec.of(n, d, s) for n, d, s in self._native.inputs)
 
     @cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -96,7 +105,7 @@ class Model:
                 d if all(len(s) == len(first) and s[i] == d for _, _, s in per_probe) else "?"
                 for i, d in enumerate(first)
             )
-            specs.append(TensorSpec(name, dims, _core.numpy_dtype(dtype)))
+            specs.append(TensorSpec.of(name, dtype, dims))
         return tuple(specs)
 
     def _probe_shapes(self) -> list[list[list[int]] | None]:

@@ -130,12 +130,12 @@ class Session:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Outputs for the shapes prepared now."""
-        return tuple(TensorSpec(n, s, _core.numpy_dtype(d)) for n, d, s in self._native.output_types)
+        return tuple(TensorSpec.of(n, d, s) for n, d, s in self._native.output_types)
 
     @property
     def prepared_inputs(self) -> tuple[TensorSpec, ...]:
         """Inputs with the concrete shapes prepared now."""
-        return tuple(TensorSpec(n, s, _core.numpy_dtype(d)) for n, d, s in self._native.input_types)
+        return tuple(TensorSpec.of(n, d, s) for n, d, s in self._native.input_types)
 
     def prepare(self, shapes: Sequence[Sequence[int]] | Mapping[str, Sequence[int]]) -> None:
         """Plans for these input shapes now, so that the next run does not have to."""
