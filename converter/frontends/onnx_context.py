@@ -126,18 +126,17 @@ class Context:
 
     def like(self, data: Any, value: Value) -> Value:
         """A constant with the data type of `value`."""
-        if value.dtype == "bf16":
-            return self.cast(self.const(np.asarray(data, np.float32)), "bf16")
         return self.const(np.asarray(data).astype(NUMPY[value.dtype]))
 
-    def cast(self, value: Value, dtype: str) -> Value:
-        if value.dtype == dtype:
+    def cast(self, value: Value, dtype: str, rules: dict[str, Any] | None = None) -> Value:
+        """`value` as `dtype`; `rules`: attributes of Cast for small floats."""
+        if value.types and value.dtype == dtype:
             return value
-        if value.data is not None and dtype in NUMPY and value.data.dtype.kind in "fiub":
+        if not rules and value.data is not None and dtype in NUMPY and value.data.dtype.kind in "fiub":
             integer_from_float = NUMPY[dtype] not in (np.float16, np.float32, np.float64) and value.data.dtype.kind == "f"
             if not integer_from_float:
                 return self.const(value.data.astype(NUMPY[dtype]))
-        return self._add("Cast", [value], {"to": dtype}, 1)[0]
+        return self._add("Cast", [value], {"to": dtype, **(rules or {})}, 1)[0]
 
     # -- known values -----------------------------------------------------------------------------
     def static(self, value: Value | None) -> np.ndarray | None:

@@ -144,8 +144,7 @@ class Importer:
         if len(self.graph) > MAX_NODES:
             raise UnsupportedError(f"the model needs more than {MAX_NODES} operators when it is expanded")
         statics = [v.static_value for v in values]
-        # NumPy has no bfloat16: such constants stay computed.
-        if all(s is not None for s in statics) and not any(v.dtype == "bf16" for v in values):
+        if all(s is not None for s in statics):
             node = values[0].producer
             assert isinstance(node, Node)
             self.graph.remove(node)
@@ -165,12 +164,9 @@ class Importer:
         return self._constant_cache[key]
 
     def tensor_value(self, name: str, tensor: Any) -> Value:
-        """A TensorProto as a constant; bf16 (unknown to NumPy) is stored as f32 and cast."""
+        """A TensorProto as a constant."""
         array = self.file.array(tensor)
         wanted = dtype_name(tensor.data_type)
-        if wanted == "bf16":
-            value = self.graph.constant(name, array.astype(np.float32))
-            return self.graph.add("Cast", [value], {"to": "bf16"}, 1, name=name)[0]
         if wanted is not None and array.dtype != NUMPY[wanted]:
             array = array.astype(NUMPY[wanted])
         return self.graph.constant(name, array)

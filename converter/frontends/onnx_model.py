@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from edgec.converter.errors import BadFileError, MissingDependency, ResourceError, UnsafeFileError, UnsupportedError
@@ -15,15 +16,25 @@ from edgec.converter.errors import BadFileError, MissingDependency, ResourceErro
 MAX_PROTOBUF_BYTES = 2**31 - 1  # protobuf itself refuses more
 MIN_OPSET = 7
 
-# ONNX TensorProto.DataType -> IR name. Strings, complex and sub-byte types have no IR name.
+# ONNX TensorProto.DataType -> IR name. Strings and complex numbers have no IR name.
 DTYPES = {
     1: "f32", 2: "u8", 3: "i8", 4: "u16", 5: "i16", 6: "i32", 7: "i64", 9: "bool",
     10: "f16", 11: "f64", 12: "u32", 13: "u64", 16: "bf16",
+    17: "f8e4m3fn", 18: "f8e4m3fnuz", 19: "f8e5m2", 20: "f8e5m2fnuz", 24: "f8e8m0", 23: "f4e2m1",
+    21: "u4", 22: "i4", 25: "u2", 26: "i2",
 }  # fmt: skip
+BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # types that a file packs several to a byte
 NUMPY = {
     "f32": np.float32, "u8": np.uint8, "i8": np.int8, "u16": np.uint16, "i16": np.int16, "i32": np.int32,
     "i64": np.int64, "bool": np.bool_, "f16": np.float16, "f64": np.float64, "u32": np.uint32, "u64": np.uint64,
 }  # fmt: skip
+# onnx needs ml_dtypes itself; these types do not exist in NumPy.
+NUMPY.update({
+    "bf16": ml_dtypes.bfloat16, "f8e4m3fn": ml_dtypes.float8_e4m3fn, "f8e4m3fnuz": ml_dtypes.float8_e4m3fnuz,
+    "f8e5m2": ml_dtypes.float8_e5m2, "f8e5m2fnuz": ml_dtypes.float8_e5m2fnuz, "f8e8m0": ml_dtypes.float8_e8m0fnu,
+    "f4e2m1": ml_dtypes.float4_e2m1fn, "u4": ml_dtypes.uint4, "i4": ml_dtypes.int4, "u2": ml_dtypes.uint2,
+    "i2": ml_dtypes.int2,
+})  # fmt: skip
 _FIELD_OF = {
     1: "float_data", 11: "double_data", 7: "int64_data", 12: "uint64_data", 13: "uint64_data",
 }  # fmt: skip
@@ -81,7 +92,7 @@ class OnnxFile:
                 self.model = _upgrade(onnx, model, entry.version)
 
     def array(self, tensor: Any) -> np.ndarray:
-        """The data of a TensorProto. bf16 comes back as f32 (the values are the same)."""
+        """The data of a TensorProto, one element per byte or more."""
         onnx = import_onnx()
         name = tensor.name or "(unnamed)"
         if tensor.data_type == onnx.TensorProto.STRING:
@@ -96,22 +107,26 @@ class OnnxFile:
         except KeyError:
             raise BadFileError(f"tensor '{name}' has the unknown data type {tensor.data_type}") from None
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if tensor.data_type in BITS:
+                raise UnsupportedError(f"tensor '{name}': external data of a type below eight bits")
             return self._external(tensor, np.dtype(dtype), count)
         # The protobuf may promise 10^12 elements in a file of 1 KB: compare before anything is allocated.
         stored = len(tensor.raw_data) if tensor.HasField("raw_data") else None
         if stored is None:
             field = getattr(tensor, _FIELD_OF.get(tensor.data_type, "int32_data"))
-            if 0 < len(field) < count and tensor.data_type in DTYPES:
+            if 0 < len(field) < count * BITS.get(tensor.data_type, 8) // 8 and tensor.data_type in DTYPES:
                 raise BadFileError(f"tensor '{name}': {len(field)} elements stored, its shape wants {count}")
             if len(field) == 0 and count:
                 raise BadFileError(f"tensor '{name}': no data stored, its shape wants {count} elements")
-        elif tensor.data_type in DTYPES and stored != count * dtype.itemsize:
-            raise BadFileError(f"tensor '{name}': {stored} bytes stored, its shape wants {count * dtype.itemsize}")
+        else:
+            bits = BITS.get(tensor.data_type, 8 * dtype.itemsize)
+            if tensor.data_type in DTYPES and stored != (count * bits + 7) // 8:
+                raise BadFileError(f"tensor '{name}': {stored} bytes stored, its shape wants {(count * bits + 7) // 8}")
         try:
             array = onnx.numpy_helper.to_array(tensor)
         except Exception as e:
             raise BadFileError(f"tensor '{name}': {e}") from None
-        return _plain(array)
+        return array
 
     def _external(self, tensor: Any, dtype: np.dtype, count: int) -> np.ndarray:
         entries = {e.key: e.value for e in tensor.external_data}
@@ -129,7 +144,7 @@ class OnnxFile:
                 f"its shape wants {need}"
             )
         array = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
-        return _plain(array.reshape(tuple(tensor.dims)))
+        return array.reshape(tuple(tensor.dims))
 
     def _map(self, location: str, tensor: str) -> mmap.mmap:
         if location in self._maps:
@@ -189,21 +204,3 @@ def _upgrade(onnx: Any, model: Any, version: int) -> Any:
             f"the model uses opset {version}; edgec reads opset {MIN_OPSET} and newer, and upgrading it failed ({e})",
             hint="export the model again with opset_version=17",
         ) from None
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """Types that NumPy itself does not know (bfloat16, int4, float8) as a plain type with the same values."""
-    name = array.dtype.name
-    if array.dtype.kind in "fiub" and name in ("float32", "float16", "float64", "bool") or array.dtype.kind in "iub":
-        if name in ("int4", "int2"):
-            return array.astype(np.int8)
-        if name in ("uint4", "uint2"):
-            return array.astype(np.uint8)
-        return array
-    if name in ("int4", "int2"):
-        return array.astype(np.int8)
-    if name in ("uint4", "uint2"):
-        return array.astype(np.uint8)
-    if name == "bfloat16" or name.startswith("float"):
-        return array.astype(np.float32)
-    raise UnsupportedError(f"the data type {name} has no equivalent")

@@ -142,13 +142,24 @@ def dropout(c: Context) -> list[Value]:
 def cast(c: Context) -> Value:
     to = dtype_name(c.need_attr("to"))
     if to is None:
-        raise Unsupported(f"cast to ONNX data type {c.attr('to')} (strings, float8 and 4-bit types)")
-    return c.cast(c.need(0), to)
+        raise Unsupported(f"cast to ONNX data type {c.attr('to')} (strings)")
+    return c.cast(c.need(0), to, _cast_rules(c, to))
+
+
+def _cast_rules(c: Context, to: str) -> dict[str, Any]:
+    if not to.startswith(("f8", "f4")):
+        return {}
+    rules: dict[str, Any] = {"saturate": int(c.attr("saturate", 1))}
+    mode = c.attr("round_mode")
+    if mode is not None:
+        rules["round_mode"] = mode if isinstance(mode, str) else mode.decode()
+    return rules
 
 
 @onnx_op("CastLike")
 def cast_like(c: Context) -> Value:
-    return c.cast(c.need(0), c.need(1).dtype)
+    to = c.need(1).dtype
+    return c.cast(c.need(0), to, _cast_rules(c, to))
 
 
 @onnx_op("BitCast")

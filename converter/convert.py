@@ -1,0 +1,419 @@
+"""From a source model to a checked edgec model: detect, import, optimise, write, run, compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgec.converter.errors import (
+    BadFileError,
+    CheckError,
+    Error,
+    InvalidArgumentError,
+    ShapeError,
+    UnsupportedError,
+)
+from edgec.converter.frontends.detect import Kind, Source, detect, not_read_yet
+from edgec.converter.frontends.shapes import InputShape, bind_shapes, parse_shapes
+
+if TYPE_CHECKING:
+    from edgec.converter.check import OutputCheck
+    from edgec.converter.ir.graph import Graph
+    from edgec.model import Model
+
+Progress = Callable[[str, int, int], None]
+
+# Sizes tried, in order, for symbolic dimensions other than the batch. Networks halve and concatenate: a size that
+# does not survive that is the probe's fault, not the model's.
+EXAMPLE_SIZES = (32, 64, 128, 224, 320, 16, 8, 512)
+
+
+@dataclass
+class Imported:
+    """A graph with what is known about its source."""
+
+    graph: Graph
+    framework: str
+    source: str
+    notes: list[str] = field(default_factory=list)
+    feeds: dict[str, np.ndarray] | None = None  # inputs with which `expected` was computed
+    expected: list[np.ndarray] | None = None
+    reference: Any = None  # an OnnxReference for further inputs
+    against: str = ""
+
+
+def convert(
+    source: Any,
+    example_inputs: Any = None,
+    shapes: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+    model: str | None = None,
+    *,
+    check: bool = True,
+    check_data: Any = None,
+    disable: Collection[str] = (),
+    labels: Sequence[str] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Model:
+    """Converts a trained model and checks the result against its source.
+
+    source: path of an .onnx, .pt, .pt2, .jit or .pth file; an nn.Module, ScriptModule or ExportedProgram; or an
+    onnx.ModelProto. example_inputs: tensors or arrays (tuple; dict by name for keyword arguments). shapes: what
+    `--shape` takes, as a text, a list or a dict by input name. weights, model: for a file that holds only weights,
+    `model="package.module:factory"` builds the network (this imports your code). fixed: inputs that become constants,
+    by name. check: compare with the source framework on example_inputs, check_data or random inputs.
+    disable: names of rewrites to leave out.
+
+    Raises UnsupportedError (lists every operator that is missing), StateDictError, ShapeError, BadFileError,
+    UnsafeFileError, MissingDependency, CheckError (the result differs).
+
+    >>> edgec.convert("net.onnx", shapes={"x": (1, 3, 224, 224)}).save("net.edge")
+    """
+    from edgec.converter.passes.pipeline import optimize
+    from edgec.converter.writer import to_bytes
+    from edgec.model import Model
+
+    start = time.perf_counter()
+    tell = progress or (lambda text, done, total: None)
+    wanted = parse_shapes(shapes)
+    data = example_inputs if example_inputs is not None else check_data
+    tell("import", 0, 1)
+    imported = _import(source, data, wanted, weights, model, fixed or {}, tell)
+    graph = imported.graph
+    passes = optimize(graph, disable=tuple(disable), progress=lambda label, part: tell("optimise", int(100 * part), 100))
+
+    report: dict[str, Any] = passes.to_dict()
+    report["source"] = {"file": imported.source, "framework": imported.framework}
+    report["warnings"] = list(imported.notes)
+    report["inputs"] = [[v.name, v.dtype, list(v.declared_shape or ())] for v in graph.inputs]
+    graph.metadata.update(_metadata(imported, labels))
+    tell("write", 0, 1)
+    result = Model.from_bytes(to_bytes(graph), report=report)
+    if check:
+        tell("check", 0, 1)
+        checks = _check(result, imported, data, seed, report["warnings"])
+        report["check"] = [c.to_dict() for c in checks]
+        _raise_difference(checks)
+    report["seconds"] = round(time.perf_counter() - start, 3)
+    graph.metadata["report"] = json.dumps(_finite(report))
+    result = Model.from_bytes(to_bytes(graph), report=report)
+    tell("done", 1, 1)
+    return result
+
+
+def _metadata(imported: Imported, labels: Sequence[str] | None) -> dict[str, str]:
+    import edgec
+
+    pairs = {
+        "producer": f"edgec {edgec.__version__}",
+        "source": imported.source,
+        "source_framework": imported.framework,
+    }
+    if labels is not None:
+        pairs["labels"] = "\n".join(str(label) for label in labels)
+    return pairs
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+# -- import --------------------------------------------------------------------------------------
+def _import(
+    source: Any,
+    data: Any,
+    shapes: list[InputShape],
+    weights: str | os.PathLike[str] | None,
+    model: str | None,
+    fixed: Mapping[str, Any],
+    tell: Progress,
+) -> Imported:
+    if isinstance(source, (str, os.PathLike)):
+        return _import_file(detect(source), data, shapes, weights, model, fixed, tell)
+    if type(source).__name__ == "ModelProto" and hasattr(source, "SerializeToString"):
+        from edgec.converter.frontends.onnx_model import OnnxFile
+
+        return _import_onnx(OnnxFile(source), None, "onnx.ModelProto", shapes, fixed, tell)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        from edgec.converter.frontends.onnx_model import OnnxFile, import_onnx, parse_model
+
+        return _import_onnx(OnnxFile(parse_model(import_onnx(), bytes(source), "the given bytes")), None, "bytes", shapes, fixed, tell)
+    from edgec.converter.frontends import torch_source
+
+    if torch_source.is_torch_object(source):
+        exported = torch_source.from_object(source, data, shapes)
+        return _import_exported(exported, type(source).__name__, shapes, fixed, tell, [])
+    raise InvalidArgumentError(
+        f"cannot convert a {type(source).__name__}",
+        hint="pass a path, an nn.Module, a torch.export.ExportedProgram or an onnx.ModelProto",
+    )
+
+
+def _import_file(
+    source: Source,
+    data: Any,
+    shapes: list[InputShape],
+    weights: str | os.PathLike[str] | None,
+    model: str | None,
+    fixed: Mapping[str, Any],
+    tell: Progress,
+) -> Imported:
+    from edgec.converter.frontends import checkpoint, torch_source
+
+    if model is not None:
+        holder: Any = weights if weights is not None else source
+        exported, notes = torch_source.from_factory(model, holder, data, shapes)
+        return _import_exported(exported, source.path.name, shapes, fixed, tell, notes)
+    if checkpoint.is_checkpoint(source.kind):
+        raise checkpoint.guided_error(checkpoint.read_checkpoint(source), bool(shapes))
+    if weights is not None:
+        raise InvalidArgumentError(f"a {source.kind.value} holds its own weights; leave the second file out")
+    if source.kind is Kind.ONNX:
+        from edgec.converter.frontends.onnx_model import OnnxFile
+
+        return _import_onnx(OnnxFile.open(source.path), str(source.path), source.path.name, shapes, fixed, tell)
+    if source.kind in (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM):
+        exported = torch_source.from_file(source, data, shapes)
+        return _import_exported(exported, source.path.name, shapes, fixed, tell, [])
+    raise not_read_yet(source)
+
+
+def _import_onnx(
+    file: Any,
+    path: str | None,
+    label: str,
+    shapes: list[InputShape],
+    fixed: Mapping[str, Any],
+    tell: Progress,
+) -> Imported:
+    from edgec.converter.check import OnnxReference
+
+    graph, notes = import_with_examples(file, shapes, fixed, tell)
+    imported = Imported(graph, "onnx", label, notes)
+    imported.reference = OnnxReference(file.model, path)
+    imported.feeds = None
+    if fixed:
+        imported.reference = _WithFixed(imported.reference, file.model, fixed)
+    return imported
+
+
+class _WithFixed:
+    """A reference that is also given the inputs which became constants."""
+
+    def __init__(self, reference: Any, model: Any, fixed: Mapping[str, Any]) -> None:
+        from edgec.converter.frontends.onnx_model import NUMPY, dtype_name
+
+        self._reference = reference
+        types = {i.name: dtype_name(i.type.tensor_type.elem_type) for i in model.graph.input}
+        ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in model.graph.input}
+        self._fixed = {}
+        for name, value in fixed.items():
+            array = np.asarray(value).astype(NUMPY[types[name] or "f32"])
+            self._fixed[name] = array.reshape([1] * ranks[name]) if array.ndim == 0 and ranks[name] else array
+
+    @property
+    def name(self) -> str:
+        return str(self._reference.name)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return list(self._reference.run({**feeds, **self._fixed}))
+
+
+def import_with_examples(
+    file: Any, shapes: Sequence[InputShape], fixed: Mapping[str, Any], tell: Progress | None = None
+) -> tuple[Graph, list[str]]:
+    """The graph of an ONNX file; symbolic dimensions are probed with several sizes until one fits."""
+    from edgec.converter.frontends.onnx_import import Importer
+    from edgec.converter.frontends.onnx_inputs import file_dims, input_names, real_inputs
+
+    names = [n for n in input_names(file.model.graph) if n not in fixed]
+    unknown = [n for n in fixed if n not in input_names(file.model.graph)]
+    if unknown:
+        raise InvalidArgumentError(
+            f"fixed: the model has no input '{unknown[0]}'; its inputs are: {', '.join(input_names(file.model.graph))}"
+        )
+    bound = bind_shapes(shapes, names)
+    values = {k: np.asarray(v) for k, v in fixed.items()}
+    progress = None if tell is None else (lambda done, total: tell("import", done, total))
+
+    def symbolic() -> bool:
+        for info in real_inputs(file.model.graph):
+            if info.name in fixed:
+                continue
+            dims = bound[info.name].dims if info.name in bound else file_dims(info)
+            if dims is not None and any(not isinstance(d, int) for d in dims):
+                return True
+        return False
+
+    if not symbolic():
+        return Importer(file, bound, values, progress).run(), []
+    failure: ShapeError | None = None
+    for size in EXAMPLE_SIZES:
+        try:
+            return Importer(file, bound, values, progress, other_example=size).run(), []
+        except ShapeError as e:
+            failure = failure or e
+    # A model that only works with one batch size says so by its reshapes.
+    for size in EXAMPLE_SIZES[:5]:
+        fewer = _without_batch(file, bound, fixed)
+        if fewer is None:
+            break
+        try:
+            graph = Importer(file, fewer, values, progress, other_example=size).run()
+            return graph, ["the batch size is fixed to 1: the network's own reshapes do not allow another"]
+        except (ShapeError, UnsupportedError):
+            continue
+    assert failure is not None
+    raise failure
+
+
+def _without_batch(file: Any, bound: Mapping[str, InputShape], fixed: Mapping[str, Any]) -> dict[str, InputShape] | None:
+    """The input shapes with every symbolic first dimension 1; None when no first dimension is symbolic."""
+    from edgec.converter.frontends.onnx_inputs import file_dims, real_inputs
+
+    result, changed = dict(bound), False
+    for info in real_inputs(file.model.graph):
+        if info.name in fixed:
+            continue
+        dims = list(bound[info.name].dims) if info.name in bound else file_dims(info)
+        if dims and not isinstance(dims[0], int) and info.name not in bound:
+            result[info.name] = InputShape(info.name, (1, *dims[1:]))
+            changed = True
+    return result if changed else None
+
+
+def _import_exported(
+    exported: Any,
+    label: str,
+    shapes: list[InputShape],
+    fixed: Mapping[str, Any],
+    tell: Progress,
+    notes: list[str],
+) -> Imported:
+    from edgec.converter.frontends.onnx_inputs import input_names
+    from edgec.converter.frontends.onnx_model import OnnxFile, import_onnx, parse_model
+
+    file = OnnxFile(parse_model(import_onnx(), exported.model, "PyTorch's exporter"))
+    graph, more = import_with_examples(file, (), fixed, tell)
+    names = input_names(file.model.graph)
+    imported = Imported(graph, "pytorch", label, [*notes, *exported.notes, *more])
+    imported.notes.insert(0, f"exported by {exported.strategy}") if exported.notes else None
+    feeds = dict(zip(names, exported.inputs))
+    if len(names) == len(exported.inputs):
+        imported.feeds = {k: v for k, v in feeds.items() if k not in fixed}
+        imported.expected = exported.outputs
+    else:
+        imported.notes.append(
+            f"the exporter kept {len(names)} of {len(exported.inputs)} inputs ({', '.join(names)}); the others do not matter"
+        )
+        imported.feeds = _by_shape(graph, exported.inputs)
+        imported.expected = exported.outputs if imported.feeds is not None else None
+    imported.against = "torch"
+    return imported
+
+
+def _by_shape(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray] | None:
+    """Matches the inputs that are left with the arrays that were given, in order, by shape."""
+    rest, feeds = list(arrays), {}
+    for value in graph.inputs:
+        fitting = [a for a in rest if len(a.shape) == value.rank and all(d is None or d == s for d, s in zip(value.shape, a.shape))]
+        if not fitting:
+            return None
+        feeds[value.name] = fitting[0]
+        rest = [a for a in rest if a is not fitting[0]]
+    return feeds
+
+
+# -- check ---------------------------------------------------------------------------------------
+def _check(result: Model, imported: Imported, data: Any, seed: int, warnings: list[str]) -> list[OutputCheck]:
+    from edgec.converter.check import compare_outputs, random_inputs
+    from edgec.session import Session
+
+    names = list(result.native.output_names)
+    cases: list[tuple[dict[str, np.ndarray], list[np.ndarray], str]] = []
+    if imported.expected is not None and imported.feeds is not None:
+        cases.append((imported.feeds, imported.expected, imported.against))
+    elif imported.reference is not None:
+        sizes = dict(imported.graph.probes[0])
+        trials = [_given(data, result)] if data is not None else [random_inputs(result.inputs, sizes, seed)]
+        if data is None and imported.graph.symbols:  # sizes that the import did not probe, where the range allows them
+            other = {n: s + max(s // 2, 1) for n, s in sizes.items()}
+            limits = imported.graph.symbols
+            other = {n: min(max(s, limits[n][0]), limits[n][1] or s) for n, s in other.items()}
+            trials.append(random_inputs(result.inputs, other, seed))
+        for index, feeds in enumerate(trials):
+            try:
+                cases.append((feeds, imported.reference.run(feeds), imported.reference.name))
+            except Exception as e:  # whatever the other framework raises
+                if index == 0:
+                    text = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
+                    warnings.append(f"not compared: {imported.reference.name} does not run the source model ({text})")
+    session = Session(result)
+    if not cases:
+        sizes = dict(imported.graph.probes[0])
+        session.run(None, random_inputs(result.inputs, sizes, seed))
+        return []
+    checks: list[OutputCheck] = []
+    for index, (feeds, expected, against) in enumerate(cases):
+        try:
+            got = session.run(None, feeds)
+        except Error as e:
+            if index == 0:
+                raise
+            shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in feeds.items())
+            warnings.append(f"does not run with {shapes}, which {against} accepts: {e.message}")
+            continue
+        case = compare_outputs(names, got, expected, against)
+        if index == 0 or any(not c.ok for c in case):
+            checks += case
+    return checks
+
+
+def _given(data: Any, model: Model) -> dict[str, np.ndarray]:
+    """example_inputs or check_data as a feed."""
+
+    def array(value: Any) -> np.ndarray:
+        return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+
+    if isinstance(data, Mapping):
+        return {str(k): array(v) for k, v in data.items()}
+    values = list(data) if isinstance(data, (list, tuple)) else [data]
+    if len(values) != len(model.inputs):
+        names = ", ".join(s.name for s in model.inputs)
+        raise InvalidArgumentError(f"{len(values)} example inputs given, the model has {len(model.inputs)}: {names}")
+    return {s.name: array(v) for s, v in zip(model.inputs, values)}
+
+
+def _raise_difference(checks: Sequence[OutputCheck]) -> None:
+    wrong = [c for c in checks if not c.ok]
+    if not wrong:
+        return
+    rows = "".join(
+        f"\n  {c.output}: relative L2 {c.relative_l2:.2e}, max abs {c.max_abs:.2e}{' (' + c.note + ')' if c.note else ''}"
+        for c in wrong
+    )
+    raise CheckError(
+        f"the converted model does not compute what {wrong[0].against} computes:{rows}",
+        [c.to_dict() for c in checks],
+        hint="this is a defect of edgec: please report it; check=False (--no-check) converts anyway. "
+        "edgec compare --mark all names the first tensor that differs",
+    )
+
+
+__all__ = ["BadFileError", "Imported", "Path", "convert", "import_with_examples"]
