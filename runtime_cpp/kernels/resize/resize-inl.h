@@ -45,9 +45,11 @@ void outputs(const ResizePass& p, int64_t begin, int64_t end) {
       }
       const float* x = p.x + b * p.x_block;
       if (p.n == 1) {
-        float sum = x[index[0] * p.x_step] * w[0];
-        for (int t = 1; t < taps; ++t) sum += x[index[t] * p.x_step] * w[t];
-        y[0] = sum;
+        // Through fma as in the vectors, so that a pixel's bits do not depend on how it is reached.
+        using V = vec<float, 4>;
+        V sum(x[index[0] * p.x_step] * w[0]);
+        for (int t = 1; t < taps; ++t) sum = fma(V(x[index[t] * p.x_step]), V(w[t]), sum);
+        y[0] = sum[0];
       } else {
         combine<Taps>(x, y, p.x_step, p.n, taps, index, w);
       }
