@@ -96,16 +96,15 @@ uint8_t small_float_code(DType dtype, double value, const SmallFloatRules& rules
   const Table& table = table_of(dtype);
   const int sign_bit = 1 << (f.exponent_bits + f.mantissa_bits);
   const int sign = std::signbit(value) ? sign_bit : 0;
-  const auto nan = static_cast<uint8_t>(f.fnuz ? sign_bit : f.nan ? sign | (sign_bit - 1) : sign | (table.finite - 1));
+  // f4e2m1 has no NaN; ONNX's reference stores -0 for one.
+  const auto nan = static_cast<uint8_t>(f.fnuz || !f.nan ? sign_bit : sign | (sign_bit - 1));
   if (std::isnan(value)) return nan;
   const double magnitude = std::fabs(value);
   const float* last = table.values + table.finite - 1;
   // The value that one more code would have: what lies half way or more beyond the last code overflows.
   const double step = static_cast<double>(*last) - static_cast<double>(last[-1]);
   if (magnitude > *last + step / 2 || std::isinf(magnitude)) {
-    // fnuz types have no infinity to saturate from (ONNX Cast, table of special values).
-    const bool keep = rules.saturate && !(f.fnuz && std::isinf(magnitude));
-    if (keep || !f.nan) return static_cast<uint8_t>(sign | (table.finite - 1));
+    if (rules.saturate || !f.nan) return static_cast<uint8_t>(sign | (table.finite - 1));
     return f.infinity ? static_cast<uint8_t>(sign | table.finite) : nan;
   }
   const float* above = std::lower_bound(table.values, last, magnitude, [](float v, double m) { return v < m; });
