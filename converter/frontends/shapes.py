@@ -26,7 +26,7 @@ _DTYPES = {
     "float32": "float32", "f32": "float32", "float": "float32", "float64": "float64", "f64": "float64",
     "float16": "float16", "f16": "float16", "int64": "int64", "i64": "int64", "long": "int64", "int32": "int32",
     "i32": "int32", "int16": "int16", "i16": "int16", "int8": "int8", "i8": "int8", "uint8": "uint8", "u8": "uint8",
-    "bool": "bool",
+    "bool": "bool", "bfloat16": "bfloat16", "bf16": "bfloat16",
 }  # fmt: skip
 _EXAMPLES = "e.g. --shape 1x3x224x224, --shape x:[1,3,224,224], --shape x:1x3x(224..640)x(224..640)"
 

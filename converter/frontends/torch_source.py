@@ -18,9 +18,9 @@ import numpy as np
 
 from edgec import errors
 from edgec.converter.errors import BadFileError, InvalidArgumentError, MissingDependency, ResourceError, ShapeError, UnsupportedError
-from edgec.converter.frontends.checkpoint import NUMPY, matching_names, read_checkpoint
+from edgec.converter.frontends.checkpoint import matching_names, read_checkpoint
 from edgec.converter.frontends.detect import Kind, Source, detect
-from edgec.converter.frontends.pickle_reader import ITEM_SIZE, Global, Opaque, Tensor, Unpickler
+from edgec.converter.frontends.pickle_reader import Global, Opaque, Tensor, Unpickler
 from edgec.converter.frontends.shapes import InputShape, Symbol
 
 if TYPE_CHECKING:
@@ -125,31 +125,23 @@ def from_file(source: Source, example_inputs: Any, shapes: Sequence[InputShape])
         return _run_child(source, example_inputs, shapes, Path(folder))
 
 
-def traced_inputs(source: Source) -> list[np.ndarray]:
-    """The example inputs that torch.jit.trace stored in the file; empty when there are none."""
+def recorded_shapes(source: Source) -> list[InputShape]:
+    """Shapes and data types that torch.jit.trace recorded in the file, in order; empty when it did not."""
     assert source.zip is not None
-    root = source.zip.root()
-    name = f"{root}traced_inputs.pkl"
+    name = f"{source.zip.root()}traced_inputs.pkl"
     if name not in source.zip.entries:
         return []
-    machine = _TracedUnpickler(io.BytesIO(source.zip.read(name, MAX_PICKLE)), f"{source.path} ({name})")
-    found = machine.load()
+    found = _TracedUnpickler(io.BytesIO(source.zip.read(name, MAX_PICKLE)), f"{source.path} ({name})").load()
     values = found.get("forward") if isinstance(found, dict) else None
-    if not isinstance(values, list) or not all(isinstance(v, Tensor) for v in values):
+    if not isinstance(values, list) or not all(isinstance(v, Tensor) and v.dtype in _TORCH_NAMES for v in values):
         return []
-    arrays = []
-    for tensor in values:
-        entry = f"{root}traced_inputs/{tensor.storage.key}"
-        kind = NUMPY.get(tensor.dtype)
-        if entry not in source.zip.entries or kind is None or tensor.dtype == "bf16":
-            return []
-        data = source.zip.view(entry)
-        if len(data) < tensor.storage.elements * ITEM_SIZE[tensor.dtype] or tensor.elements > tensor.storage.elements:
-            return []
-        base = np.frombuffer(data, kind, tensor.storage.elements)[tensor.offset :]
-        strides = [s * base.itemsize for s in tensor.stride]
-        arrays.append(np.lib.stride_tricks.as_strided(base, tensor.shape, strides, writeable=False).copy())
-    return arrays
+    return [InputShape(None, v.shape, _TORCH_NAMES[v.dtype]) for v in values]
+
+
+_TORCH_NAMES = {
+    "f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16", "i64": "int64", "i32": "int32",
+    "i16": "int16", "i8": "int8", "u8": "uint8", "bool": "bool",
+}  # fmt: skip
 
 
 class _TracedUnpickler(Unpickler):
@@ -228,13 +220,12 @@ def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape]
     }
     arrays = _arrays(example_inputs)
     if arrays is None and source.kind is Kind.TORCHSCRIPT:
-        recorded = traced_inputs(source)
-        if recorded and not shapes:
-            arrays = recorded
-        elif recorded and len(recorded) == len(shapes):
-            request["shapes"] = [
-                shape_text(InputShape(s.name, s.dims, s.dtype or str(a.dtype))) for s, a in zip(shapes, recorded)
-            ]
+        recorded = recorded_shapes(source)
+        if not shapes:
+            shapes = recorded
+        elif len(recorded) == len(shapes):
+            shapes = [InputShape(s.name, s.dims, s.dtype or r.dtype) for s, r in zip(shapes, recorded)]
+        request["shapes"] = [shape_text(s) for s in shapes]
     if arrays is not None:
         np.savez(folder / "given.npz", **{str(i): a for i, a in enumerate(arrays)})
         request["inputs"] = str(folder / "given.npz")
