@@ -254,10 +254,14 @@ py::list evaluate(const std::string& op, const py::dict& attrs, const py::sequen
   for (size_t i = 0; i < count; ++i) {
     const py::object value = inputs[i];
     if (value.is_none()) continue;
-    if (PyTuple_Check(value.ptr()))
-      n.set_type(i, value);
-    else
+    if (!PyTuple_Check(value.ptr())) {
       n.set_value(i, value, true);
+    } else if ((n.node.op->flags & kShapeOnly) != 0) {
+      n.set_type(i, value);
+    } else {
+      raise(StatusCode::kInvalidArgument, op + ": evaluating needs the value of input " + std::to_string(i) +
+                                              "; a type alone is enough for Shape and Size only");
+    }
   }
   check(validate_node(n.node));
   std::vector<HostTensor> outputs;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Ui:
     def result(self, document: dict[str, Any]) -> None:
         """The machine-readable form of the whole result."""
         if self.json:
-            click.echo(json.dumps(document, default=_jsonable, indent=None, allow_nan=True))
+            click.echo(json.dumps(_plain(document), allow_nan=False))
 
     def bar(self, description: str, total: int | None = None) -> Any:
         """A progress bar on stderr (a context manager with advance(n) and update(done, total))."""
@@ -192,9 +193,16 @@ def shape_text(shape: Sequence[Any]) -> str:
     return "x".join(map(str, shape)) if len(shape) else "scalar"
 
 
-def _jsonable(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """What JSON can say: NaN and infinities become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
     if hasattr(value, "tolist"):
-        return value.tolist()
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    return str(value)
+        return _plain(value.tolist())
+    return _plain(value.to_dict()) if hasattr(value, "to_dict") else str(value)

@@ -74,6 +74,13 @@ class Cli(click.Group):
         except BrokenPipeError:  # `edgec inspect net.edge | head`: the reader has what it wanted
             sys.stderr.close()
             code = ExitCode.OK
+        except Exception as e:  # a defect; 1 would mean "the results differ"
+            if not _wants_json(arguments):
+                import traceback
+
+                traceback.print_exc()
+            details = {"error": type(e).__name__, "message": f"a defect of edgec, please report it: {e!r}"}
+            code = _fail(arguments, details, ExitCode.INTERNAL)
         if standalone_mode:
             sys.exit(code)
         return code

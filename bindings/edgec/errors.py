@@ -180,9 +180,12 @@ class MissingDependency(Error, ImportError):  # noqa: N818  the name that the pu
     exit_code = ExitCode.MISSING_PACKAGE
 
     def __init__(self, package: str, purpose: str, pip: str = "") -> None:
-        self.package = package
+        self.package, self.purpose = package, purpose
         self.pip = pip or f"pip install {package}"
         super().__init__(f"{purpose} needs the package '{package}', which is not installed", hint=self.pip)
+
+    def __reduce__(self) -> tuple[type[MissingDependency], tuple[str, str, str]]:
+        return type(self), (self.package, self.purpose, self.pip)  # the message is made of these
 
     def to_dict(self) -> dict[str, object]:
         return {**super().to_dict(), "pip": self.pip}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from edgec.errors import BadFileError, IoError, MissingDependency, UsageError
+from edgec.errors import BadFileError, Error, IoError, MissingDependency, UsageError
 from edgec.model import Model, TensorSpec
 from edgec.session import Session
 
@@ -53,17 +54,19 @@ class EdgeRunner(Runner):
         self.output_names = tuple(o.name for o in self.session.outputs)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        values = list(feeds.values())
-        named = dict(zip((s.name for s in self.model.inputs), values, strict=True))
+        named = self._feeds(feeds)
         names = [o.name for o in self.session.outputs]
         return dict(zip(names, self.session.run(None, named), strict=True))
 
+    def _feeds(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return name_feeds(self.label, [s.name for s in self.model.inputs], feeds)
+
     def prepare_call(self, feeds: Mapping[str, Array]) -> Callable[[], Any]:
-        session, arrays = self.session, list(feeds.values())
+        session, arrays = self.session, list(self._feeds(feeds).values())
         return lambda: session(*arrays)
 
     def marks(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        named = dict(zip((s.name for s in self.model.inputs), feeds.values(), strict=True))
+        named = self._feeds(feeds)
         shapes = {name: np.shape(value) for name, value in named.items()}
         session = Session(self.model, threads=self.session.threads, isa=self.session.isa, shapes=shapes, keep_all=True)
         outputs = session.run(None, named)
@@ -131,13 +134,12 @@ class OnnxRunner(Runner):
             raise BadFileError(f"{self.path}: onnxruntime cannot load it: {e}") from e
 
     def _feeds(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        names = [i.name for i in self.inputs or ()]
-        if set(names) <= set(feeds):
-            return {n: feeds[n] for n in names}
-        return dict(zip(names, feeds.values(), strict=True))
+        return name_feeds(self.label, [i.name for i in self.inputs or ()], feeds)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        values = self._session.run(None, self._feeds(feeds))
+        named = self._feeds(feeds)
+        with _failures_named(self.label, named):
+            values = self._session.run(None, named)
         return dict(zip(self.output_names or (), values, strict=True))
 
     def prepare_call(self, feeds: Mapping[str, Array]) -> Callable[[], Any]:
@@ -153,7 +155,9 @@ class OnnxRunner(Runner):
         model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
         # Everything is an output, so nothing may be fused away.
         session = self._open(model.SerializeToString())
-        values = session.run(names, self._feeds(feeds))
+        named = self._feeds(feeds)
+        with _failures_named(self.label, named):
+            values = session.run(names, named)
         return {n: v for n, v in zip(names, values, strict=True) if isinstance(v, np.ndarray)}
 
 
@@ -187,7 +191,7 @@ class TorchRunner(Runner):
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         torch = self._torch
-        with torch.no_grad():
+        with torch.no_grad(), _failures_named(self.label, feeds):
             result = self._module(*(torch.from_numpy(np.array(v)) for v in feeds.values()))
         return {f"output{i}": t.detach().cpu().numpy() for i, t in enumerate(_flatten(torch, result))}
 
@@ -218,7 +222,7 @@ class TorchRunner(Runner):
                 return value
 
         module = self._program.module()
-        with torch.no_grad():
+        with torch.no_grad(), _failures_named(self.label, feeds):
             result = Recorder(module).run(*(torch.from_numpy(np.array(v)) for v in feeds.values()))
         for i, t in enumerate(_flatten(torch, result)):
             found[f"output{i}"] = t.detach().cpu().numpy()
@@ -267,6 +271,27 @@ def open_runner(source: Any, threads: int = 1, framework: str | None = None) -> 
     raise UsageError(
         f"cannot run a {type(source).__name__}; expected a file, an edgec.Model, a Session or an nn.Module"
     )
+
+
+@contextlib.contextmanager
+def _failures_named(label: str, feeds: Mapping[str, Array]) -> Iterator[None]:
+    """Whatever a framework raises while it runs becomes an Error that says who failed on what."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as e:  # onnxruntime and torch share no base class
+        given = ", ".join(f"{n}: {np.asarray(v).dtype}{list(np.shape(v))}" for n, v in feeds.items())
+        raise UsageError(f"{label} fails on {given}: {str(e).strip().splitlines()[0]}") from e
+
+
+def name_feeds(label: str, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays under a model's own names: by name when it knows them all, else by position."""
+    if set(names) <= set(feeds):
+        return {n: feeds[n] for n in names}
+    if len(names) != len(feeds):
+        raise UsageError(f"{label} has the inputs {', '.join(names)}; given are {', '.join(feeds)}")
+    return dict(zip(names, feeds.values(), strict=True))
 
 
 def _flatten(torch: Any, result: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from edgec.converter.ir.graph import Graph
 from edgec.converter.writer import to_bytes
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import edgec
 import numpy as np
 import pytest
-from edgec.session import parse_bytes
 
+import edgec
+from edgec.session import parse_bytes
 from tests.api.networks import heavy, scaled, two_by_two
 
 

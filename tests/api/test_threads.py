@@ -7,10 +7,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import edgec
 import numpy as np
 import pytest
 
+import edgec
 from tests.api.networks import heavy, scaled
 
 
