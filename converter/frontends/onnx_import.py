@@ -314,7 +314,8 @@ class Importer:
         for i, formal in enumerate(body.input):
             inner.values[formal] = inputs[i] if i < len(inputs) else None
         self.run_nodes(body.node, inner)
-        return [self._lookup(o, inner, f"function {body.name}") for o in body.output][: max(len(outputs), 1)]
+        # A context-dependent body computes only what this call asks for.
+        return [self._lookup(o, inner, f"function {body.name}") if wanted else None for o, wanted in zip(body.output, outputs)]
 
     # -- attributes -------------------------------------------------------------------------------
     def _attributes(self, proto: Any, scope: Scope) -> dict[str, Any]:
