@@ -6,6 +6,7 @@ import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node
 from edgec.converter.passes.engine import Patch, rewrite
+from edgec.converter.passes.hoist_selects import select_of
 from edgec.converter.passes.match import is_f32, only_use, producer
 from edgec.converter.passes.merge_views import VIEWS
 
@@ -65,3 +66,33 @@ def reshapes_around_matmul(graph: Graph, node: Node) -> Patch | None:
     patch = Patch(graph, "reshapes around MatMul removed", node, [matmul, before])
     new = patch.add("MatMul", [x, *matmul.inputs[1:]], dict(matmul.attrs), name=matmul.name)
     return patch.replace(y, new) if new.types == y.types else None
+
+
+@rewrite("split-matmul", ops=("MatMul",), stages=("fuse",))
+def split_matmul(graph: Graph, node: Node) -> Patch | None:
+    """One product whose columns are only ever read in disjoint slices (q, k, v) -> one product per slice."""
+    y, weight = node.outputs[0], node.inputs[1]
+    if weight is None or weight.data is None or weight.data.ndim != 2 or graph.is_output(y) or len(y.consumers) < 2:
+        return None
+    if not is_f32(*node.inputs) or node.input(3) is not None or node.attr("transpose_b"):
+        return None
+    bias = node.input(2)
+    if bias is not None and bias.data is None:
+        return None
+    taken: list[tuple[Node, list[int]]] = []
+    for reader in y.consumers:
+        select = select_of(reader) if reader.op == "Slice" and reader.inputs[0] is y else None
+        if select is None or select.axis != y.rank - 1:
+            return None
+        taken.append((reader, list(range(select.start, select.start + select.count * select.step, select.step))))
+    columns = [c for _, part in taken for c in part]
+    if len(columns) != len(set(columns)):
+        return None
+    patch = Patch(graph, "MatMul split instead of its result", node, [reader for reader, _ in taken])
+    for reader, part in taken:
+        own = patch.constant(weight.name, np.ascontiguousarray(weight.data[:, part]))
+        own_bias = None if bias is None or bias.data is None else patch.constant(bias.name, bias.data.reshape(-1)[part])
+        patch.replace(
+            reader.outputs[0], patch.add("MatMul", [node.inputs[0], own, own_bias], dict(node.attrs), name=reader.name)
+        )
+    return patch

@@ -89,14 +89,12 @@ def _scores(graph: Graph, value: Value | None) -> _Scores | None:
             return _Scores(node, scale, masks, nodes) if plain and is_f32(*node.inputs) else None
         nodes.append(node)
         if node.op == "Mul" and (pair := with_scalar(node)) is not None:
-            if masks:
-                return None  # the mask would be scaled, too
             value, scale = pair[0], scale * pair[1]
         elif node.op == "Div" and (divisor := scalar(node.inputs[1])):
-            if masks:
-                return None
             value, scale = node.inputs[0], scale / divisor
         elif node.op == "Add":
+            if scale != 1:
+                return None  # the mask is scaled, too
             a, b = node.inputs
             below = [(x, m) for x, m in ((a, b), (b, a)) if x is not None and m is not None and _leads_to_matmul(x) and x.types == node.outputs[0].types]
             if not below:
