@@ -39,6 +39,11 @@ def _slice_of_everything(node: Node) -> Value | None:
     return _if(steps is None or (step is not None and bool((step == 1).all())), node)
 
 
+def _resize_to_same(node: Node) -> Value | None:
+    """Same size in, same size out; a crop could still take another region."""
+    return _if(node.attr("coordinate") != "tf_crop_and_resize", node)
+
+
 def _repeated_once(node: Node) -> Value | None:
     repeats = array(node.inputs[1])
     return _if(repeats is not None and bool((repeats == 1).all()), node)
@@ -84,6 +89,7 @@ _TESTS: dict[str, Callable[[Node], Value | None]] = {
     "Pow": lambda n: _neutral(n, 1, False),
     "LeakyRelu": lambda n: _if(n.attr("alpha") == 1, n),
     "Clip": lambda n: _if(n.attr("min") == -np.inf and n.attr("max") == np.inf, n),
+    "Resize": _resize_to_same,
     "Slice": _slice_of_everything,
     "Pad": _pad_of_nothing,
     "Tile": _repeated_once,
