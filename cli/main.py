@@ -71,8 +71,7 @@ class Cli(click.Group):
             code = _fail(arguments, e.to_dict(), e.exit_code, str(e))
         except MemoryError:
             code = _fail(arguments, {"error": "MemoryError", "message": "out of memory"}, ExitCode.RESOURCES)
-        except BrokenPipeError:  # `edgec inspect net.edge | head`: the reader has what it wanted
-            sys.stderr.close()
+        except SystemExit:  # click's way to say that the reader has left: `edgec inspect net.edge | head`
             code = ExitCode.OK
         except Exception as e:  # a defect; 1 would mean "the results differ"
             if not _wants_json(arguments):
