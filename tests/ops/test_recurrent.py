@@ -199,7 +199,7 @@ def test_against_onnxruntime(op: str, rng: np.random.Generator) -> None:
             case["lens"] = np.array([5, 1, 3], np.int32)
         names = ["x", "W", "R", "B", "lens", "h0", *(["c0", "P"] if op == "LSTM" else [])]
         feeds = {n: case[n] for n in names if case[n] is not None}
-        attrs = {k: v for k, v in case["attrs"].items()} | {"activations": case["activations"]}
+        attrs = dict(case["attrs"]) | {"activations": case["activations"]}
         outputs = ["Y", "Y_h", *(["Y_c"] if op == "LSTM" else [])]
         node = helper.make_node(op, [n if n in feeds else "" for n in names], outputs, **attrs)
         graph = helper.make_graph(

@@ -158,10 +158,27 @@ DType compute_type(DType dtype) {
 }
 
 bool in_types(DType dtype, unsigned types) {
-  if (dtype == DType::kNone) return false;
-  if (dtype == DType::kBool) return (types & kBool) != 0;
-  if (dtype_is_float(dtype)) return (types & kFloats) != 0;
-  return (types & (compute_type(dtype) == DType::kI64 ? kSigned : kUnsigned)) != 0;
+  switch (dtype) {
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16:
+    case DType::kF64:
+      return (types & kFloats) != 0;
+    case DType::kI8:
+    case DType::kI16:
+    case DType::kI32:
+    case DType::kI64:
+      return (types & kSigned) != 0;
+    case DType::kU8:
+    case DType::kU16:
+    case DType::kU32:
+    case DType::kU64:
+      return (types & kUnsigned) != 0;
+    case DType::kBool:
+      return (types & kBool) != 0;
+    default:
+      return false;  // the small types are stored and converted only
+  }
 }
 
 namespace {

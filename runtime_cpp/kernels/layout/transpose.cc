@@ -4,6 +4,14 @@
 #include <cstring>
 
 namespace edgec {
+
+#define EDGEC_ISA_ROW(name, parent, cpu_test)      \
+  namespace name {                                 \
+  extern const TransposeKernels transpose_kernels; \
+  }
+#include "isa_list.inc"
+#undef EDGEC_ISA_ROW
+
 namespace {
 
 struct Bytes16 {
@@ -33,18 +41,27 @@ void transpose_any(const char* source, int64_t source_stride, char* destination,
 
 void transpose_block(Isa isa, size_t element_bytes, const char* source, int64_t source_stride,
                      char* destination, int64_t destination_stride, int64_t rows, int64_t columns) {
-  (void)isa;
+  static const TransposeKernels* const tables[kIsaCount] = {
+#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::transpose_kernels,
+#include "isa_list.inc"
+#undef EDGEC_ISA_ROW
+  };
+  const TransposeKernels& kernels = *find_kernels(tables, isa);
+  const auto run = [&](TransposeKernels::Function kernel, auto tag) {
+    if (kernel == nullptr || !kernel(source, source_stride, destination, destination_stride, rows, columns))
+      transpose_any<decltype(tag)>(source, source_stride, destination, destination_stride, rows, columns);
+  };
   switch (element_bytes) {
     case 1:
-      return transpose_any<uint8_t>(source, source_stride, destination, destination_stride, rows, columns);
+      return run(kernels.bytes1, uint8_t());
     case 2:
-      return transpose_any<uint16_t>(source, source_stride, destination, destination_stride, rows, columns);
+      return run(kernels.bytes2, uint16_t());
     case 4:
-      return transpose_any<uint32_t>(source, source_stride, destination, destination_stride, rows, columns);
+      return run(kernels.bytes4, uint32_t());
     case 8:
-      return transpose_any<uint64_t>(source, source_stride, destination, destination_stride, rows, columns);
+      return run(kernels.bytes8, uint64_t());
     default:
-      return transpose_any<Bytes16>(source, source_stride, destination, destination_stride, rows, columns);
+      return run(nullptr, Bytes16());
   }
 }
 

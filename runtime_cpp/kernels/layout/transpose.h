@@ -12,9 +12,11 @@ namespace edgec {
 void transpose_block(Isa isa, size_t element_bytes, const char* source, int64_t source_stride,
                      char* destination, int64_t destination_stride, int64_t rows, int64_t columns);
 
+// Kernels of one instruction set by element size. False: did nothing, the block is too small for them.
 struct TransposeKernels {
-  void (*bytes1)(const char*, int64_t, char*, int64_t, int64_t, int64_t);
-  void (*bytes4)(const char*, int64_t, char*, int64_t, int64_t, int64_t);
+  using Function = bool (*)(const char* source, int64_t source_stride, char* destination,
+                            int64_t destination_stride, int64_t rows, int64_t columns);
+  Function bytes1, bytes2, bytes4, bytes8;
 };
 
 }  // namespace edgec
