@@ -1,0 +1,1 @@
+"""From a trained model to a `.edge` file. Imports no framework until it meets one of its files."""
