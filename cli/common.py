@@ -40,11 +40,7 @@ class Ui:
     def console(self) -> Console:
         """stdout for people."""
         if self._console is None:
-            from rich.console import Console
-
-            # No terminal, no width: what a script or a file gets is not folded.
-            width = None if sys.stdout.isatty() else 400
-            self._console = Console(highlight=False, soft_wrap=True, width=width)
+            self._console = console(stderr=False)
         return self._console  # type: ignore[no-any-return]
 
     @property
@@ -75,6 +71,14 @@ class Ui:
     def bar(self, description: str, total: int | None = None) -> Any:
         """A progress bar on stderr (a context manager with advance(n) and update(done, total))."""
         return Bar(self, description, total)
+
+
+def console(stderr: bool) -> Console:
+    """Where there is no terminal there is no width: what a script or a file gets is not folded."""
+    from rich.console import Console
+
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if terminal else 400)
 
 
 class Bar:

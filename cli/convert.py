@@ -12,6 +12,7 @@ from edgec.cli.common import (
     Ui,
     bytes_text,
     common_options,
+    console,
     count_text,
     refuse_overwrite,
     shape_text,
@@ -96,7 +97,7 @@ def command(
     except UnsupportedError as e:
         if not e.ops or ui.json:
             raise
-        _unsupported(ui, e, source)
+        _unsupported(e)
         click.get_current_context().exit(e.exit_code)
     document = summarise(model, source)
     if not dry_run:
@@ -126,17 +127,15 @@ def summarise(model: Model, source: Path) -> dict[str, Any]:
     }
 
 
-def _unsupported(ui: Ui, e: UnsupportedError, source: Path) -> None:
+def _unsupported(e: UnsupportedError) -> None:
     """The list goes to stderr: stdout belongs to results."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"error: {e.message}", markup=False)
+    out = console(stderr=True)
+    out.print(f"error: {e.message}", markup=False)
     rows = table("operator", ">times", "where", "what to do")
     for o in e.ops:
         rows.add_row(o.op, str(o.count), o.where, o.advice)
-    console.print(rows)
-    console.print("nothing was written" + (f"; {e.hint}" if e.hint else ""), markup=False)
+    out.print(rows)
+    out.print("nothing was written" + (f"; {e.hint}" if e.hint else ""), markup=False)
 
 
 def _print(ui: Ui, d: dict[str, Any], target: Path) -> None:
