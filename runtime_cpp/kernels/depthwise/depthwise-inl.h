@@ -68,10 +68,12 @@ template <int K, int S, int W, class Count>
 EDGEC_INLINE void block_anywhere(const RowArgs& r, const Clamp& clamp, int64_t x, int64_t pad_left,
                                  int64_t width, Count n) {
   const int64_t ix = x * S - pad_left, valid = std::min<int64_t>(W, width - x);
-  if (ix >= 0 && valid == W && ix + (W - 1) * S + K <= r.input_width)
-    block<K, S, W, false>(r, clamp, x, ix, valid, n);
-  else
-    block<K, S, W, true>(r, clamp, x, ix, valid, n);
+  if constexpr (std::is_same_v<Count, FullTile>) {
+    if (ix >= 0 && valid == W && ix + (W - 1) * S + K <= r.input_width)
+      return block<K, S, W, false>(r, clamp, x, ix, valid, n);
+  }
+  // The last, partial tile takes this way for all its blocks: less code, and rarely run.
+  block<K, S, W, true>(r, clamp, x, ix, valid, n);
 }
 
 template <int K, int S, class Count>
