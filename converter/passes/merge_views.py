@@ -8,7 +8,7 @@ import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, replaceable, rewrite
-from edgec.converter.passes.match import producer
+from edgec.converter.passes.match import normalized_axis, producer, quantized
 
 VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
@@ -76,3 +76,16 @@ def static_reshape(graph: Graph, node: Node) -> Patch | None:
     patch = Patch(graph, "computed shape made constant", node)
     new = add_reshape(patch, x, node.outputs[0])
     return None if new is None or new is x else patch.replace(node.outputs[0], new)
+
+
+@rewrite("reduce-as-view", ops=tuple(f"Reduce{n}" for n in ("Sum", "Mean", "Max", "Min", "Prod")), stages=("simplify",))
+def reduce_as_view(graph: Graph, node: Node) -> Patch | None:
+    """A reduction over dimensions of size 1 that drops them -> Reshape."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    axes = [normalized_axis(a, x.rank) for a in node.attr("axes")] or list(range(x.rank))
+    if node.attr("keepdims") or any(x.shape[a] != 1 for a in axes) or x.dtype != y.dtype or quantized(node):
+        return None
+    patch = Patch(graph, f"{node.op} of size-1 dimensions made a view", node)
+    new = add_reshape(patch, x, y)
+    return None if new is None or new is x else patch.replace(y, new)
