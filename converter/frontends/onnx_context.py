@@ -271,6 +271,10 @@ class Context:
             return self.transpose(self.squeeze(value, [1]), [0, 2, 1])
         return self.transpose(value, [0, 3, 1, 2])
 
+    def axis(self, axis: int, x: Value) -> int:
+        """`axis` counted from the front; as it is when the rank of `x` is open (operators take negative ones)."""
+        return self.normalize_axis(axis, x.rank) if x.types else axis
+
     def normalize_axis(self, axis: int, rank: int) -> int:
         if not -rank <= axis < max(rank, 1):
             raise BadFileError(f"{self.op} '{self.name}': axis {axis} for a tensor of rank {rank}")

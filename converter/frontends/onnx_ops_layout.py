@@ -42,19 +42,27 @@ def flatten(c: Context) -> Value:
 @onnx_op("Squeeze")
 def squeeze(c: Context) -> Value:
     x = c.need(0)
+    if c.input(1) is not None and c.ints(c.input(1)) is None:
+        return c.emit("Squeeze", [x, c.as_i64(c.need(1))])
     axes = c.ints_attr_or_input("axes", 1)
+    if not x.types:
+        return c.emit("Squeeze", [x], {"axes": axes or []})
     if axes is None:
         if any(d is None for d in x.shape):
             raise Unsupported("Squeeze without axes over symbolic dimensions", "name the axes")
         axes = [i for i, d in enumerate(x.shape) if d == 1]
-    axes = [c.normalize_axis(a, x.rank) for a in axes]
+    axes = [c.axis(a, x) for a in axes]
     return c.squeeze(x, axes) if axes else c.emit("Identity", [x])
 
 
 @onnx_op("Unsqueeze")
 def unsqueeze(c: Context) -> Value:
     x = c.need(0)
+    if c.input(1) is not None and c.ints(c.input(1)) is None:
+        return c.emit("Unsqueeze", [x, c.as_i64(c.need(1))])
     axes = c.ints_attr_or_input("axes", 1)
+    if axes is not None and not x.types:
+        return c.emit("Unsqueeze", [x], {"axes": axes})
     if axes is None:
         raise BadFileError(f"Unsqueeze '{c.name}' has no axes")
     rank = x.rank + len(axes)
@@ -64,19 +72,21 @@ def unsqueeze(c: Context) -> Value:
 @onnx_op("Concat")
 def concat(c: Context) -> Value:
     values = [c.need(i) for i in range(len(c.inputs))]
-    axis = c.normalize_axis(int(c.attr("axis", 1)), values[0].rank)
+    axis = c.axis(int(c.attr("axis", 1)), values[0])
     return c.emit("Concat", values, {"axis": axis})
 
 
 @onnx_op("Split")
 def split(c: Context) -> list[Value]:
     x = c.need(0)
-    axis = c.normalize_axis(int(c.attr("axis", 0)), x.rank)
+    axis = c.axis(int(c.attr("axis", 0)), x)
     parts = len(c.output_names)
+    if c.input(1) is not None and c.ints(c.input(1)) is None:
+        return c.emit_many("Split", [x, c.as_i64(c.need(1))], {"axis": axis}, parts)
     sizes = c.ints_attr_or_input("split", 1)
     if sizes is None:
         count = int(c.attr("num_outputs", parts))
-        total = x.shape[axis]
+        total = x.shape[axis] if x.types else None
         if total is not None and total % count:
             size = -(-total // count)  # the last part is smaller
             sizes = [size] * (count - 1) + [total - size * (count - 1)]
@@ -96,13 +106,13 @@ def slice_(c: Context) -> Value:
 @onnx_op("Gather")
 def gather(c: Context) -> Value:
     x = c.need(0)
-    return c.emit("Gather", [x, c.as_i64(c.need(1))], {"axis": c.normalize_axis(int(c.attr("axis", 0)), x.rank)})
+    return c.emit("Gather", [x, c.as_i64(c.need(1))], {"axis": c.axis(int(c.attr("axis", 0)), x)})
 
 
 @onnx_op("GatherElements")
 def gather_elements(c: Context) -> Value:
     x = c.need(0)
-    axis = c.normalize_axis(int(c.attr("axis", 0)), x.rank)
+    axis = c.axis(int(c.attr("axis", 0)), x)
     return c.emit("GatherElements", [x, c.as_i64(c.need(1))], {"axis": axis})
 
 
@@ -114,7 +124,7 @@ def gather_nd(c: Context) -> Value:
 @onnx_op("ScatterElements", "Scatter")
 def scatter_elements(c: Context) -> Value:
     x = c.need(0)
-    attrs = {"axis": c.normalize_axis(int(c.attr("axis", 0)), x.rank), "reduction": c.attr("reduction", "none")}
+    attrs = {"axis": c.axis(int(c.attr("axis", 0)), x), "reduction": c.attr("reduction", "none")}
     return c.emit("ScatterElements", [x, c.as_i64(c.need(1)), c.need(2)], attrs)
 
 
@@ -129,7 +139,7 @@ def scatter_nd(c: Context) -> Value:
 def tensor_scatter(c: Context) -> Value:
     """Writes `update` into a cache at per-batch positions along `axis` (ONNX 24, key-value caches)."""
     cache, update = c.need(0), c.need(1)
-    axis = c.normalize_axis(int(c.attr("axis", -2)), cache.rank)
+    axis = c.axis(int(c.attr("axis", -2)), cache)
     batch, length, room = update.shape[0], update.shape[axis], cache.shape[axis]
     if batch is None or length is None or room is None:
         raise Unsupported("TensorScatter with symbolic sizes", "give fixed sizes with --shape")
@@ -330,7 +340,7 @@ def hardmax(c: Context) -> Value:
 def center_crop_pad(c: Context) -> Value:
     x = c.need(0)
     target = c.need_ints(c.need(1), "the target shape")
-    axes = [c.normalize_axis(a, x.rank) for a in c.attr("axes", list(range(x.rank)))]
+    axes = [c.axis(a, x) for a in c.attr("axes", list(range(x.rank)))]
     starts, ends, pads = [], [], [0] * (2 * x.rank)
     for axis, want in zip(axes, target):
         have = x.shape[axis]

@@ -98,7 +98,7 @@ def layer_norm(c: Context, x: Value, scale: Value | None, bias: Value | None, ax
 @onnx_op("LayerNormalization")
 def layer_normalization(c: Context) -> list[Value]:
     x, epsilon = c.need(0), float(c.attr("epsilon", 1e-5))
-    axis = c.normalize_axis(int(c.attr("axis", -1)), x.rank)
+    axis = c.axis(int(c.attr("axis", -1)), x)
     results = [layer_norm(c, x, c.input(1), c.input(2), axis, epsilon)]
     if c.wants(1) or c.wants(2):
         axes = list(range(axis, x.rank))
@@ -118,7 +118,7 @@ def rms_norm(c: Context, x: Value, scale: Value | None, axis: int, epsilon: floa
 @onnx_op("RMSNormalization")
 def rms_normalization(c: Context) -> Value:
     x = c.need(0)
-    axis = c.normalize_axis(int(c.attr("axis", -1)), x.rank)
+    axis = c.axis(int(c.attr("axis", -1)), x)
     return rms_norm(c, x, c.input(1), axis, float(c.attr("epsilon", 1e-5)))
 
 
@@ -126,7 +126,7 @@ def rms_normalization(c: Context) -> Value:
 @onnx_op("SimplifiedLayerNormalization", domain=MICROSOFT)
 def simplified_layer_normalization(c: Context) -> list[Value]:
     x, epsilon = c.need(0), float(c.attr("epsilon", 1e-5))
-    axis = c.normalize_axis(int(c.attr("axis", -1)), x.rank)
+    axis = c.axis(int(c.attr("axis", -1)), x)
     return [rms_norm(c, x, c.input(1), axis, epsilon)]
 
 
@@ -179,7 +179,7 @@ def local_response_normalization(c: Context) -> Value:
 @onnx_op("LpNormalization")
 def lp_normalization(c: Context) -> Value:
     x = c.need(0)
-    axis = c.normalize_axis(int(c.attr("axis", -1)), x.rank)
+    axis = c.axis(int(c.attr("axis", -1)), x)
     norm = c.emit("ReduceL1" if c.attr("p", 2) == 1 else "ReduceL2", [x], {"axes": [axis], "keepdims": 1})
     # 0 / 0 is defined as 0 here.
     safe = c.emit("Where", [c.emit("Equal", [norm, c.like(0, norm)]), c.like(1, norm), norm])
@@ -189,7 +189,7 @@ def lp_normalization(c: Context) -> Value:
 @onnx_op("MeanVarianceNormalization")
 def mean_variance_normalization(c: Context) -> Value:
     x = c.need(0)
-    axes = sorted(c.normalize_axis(a, x.rank) for a in c.attr("axes", [0, 2, 3]))
+    axes = sorted(c.axis(a, x) for a in c.attr("axes", [0, 2, 3]))
     attrs = {"axes": axes, "keepdims": 1}
     centred = c.emit("Sub", [x, c.emit("ReduceMean", [x], attrs)])
     deviation = c.emit("Sqrt", [c.emit("ReduceMean", [c.emit("Mul", [centred, centred])], attrs)])

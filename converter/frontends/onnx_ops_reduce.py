@@ -16,12 +16,15 @@ REDUCTIONS = (
 def _reduction(op: str) -> Callable[[Context], Value]:
     def handler(c: Context) -> Value:
         x = c.need(0)
+        if c.input(1) is not None and c.ints(c.input(1)) is None:
+            none = {"no_axes": "none"} if c.attr("noop_with_empty_axes", 0) else {}
+            return c.emit(op, [x, c.as_i64(c.need(1))], {"keepdims": int(c.attr("keepdims", 1)), **none})
         axes = c.ints_attr_or_input("axes", 1, [])
         if not axes and c.attr("noop_with_empty_axes", 0):
             return _over_nothing(c, op, x)
         if x.rank == 0:
             return _over_nothing(c, op, x)
-        axes = sorted({c.normalize_axis(a, x.rank) for a in axes or []})
+        axes = sorted({c.axis(a, x) for a in axes or []})
         attrs = {"axes": axes, "keepdims": int(c.attr("keepdims", 1))}
         if x.dtype == "bool" and op in ("ReduceMax", "ReduceMin"):
             return c.cast(c.emit(op, [c.cast(x, "u8")], attrs), "bool")
@@ -49,7 +52,7 @@ for _op in REDUCTIONS:
 def arg(c: Context) -> Value:
     x = c.need(0)
     attrs = {
-        "axis": c.normalize_axis(int(c.attr("axis", 0)), x.rank),
+        "axis": c.axis(int(c.attr("axis", 0)), x),
         "keepdims": int(c.attr("keepdims", 1)),
         "select_last_index": int(c.attr("select_last_index", 0)),
     }
@@ -77,7 +80,7 @@ def cumulative_sum(c: Context) -> Value:
     axis = c.need(1)
     known = c.ints(axis)
     if known is not None:
-        return c.emit("CumSum", [c.need(0)], {**attrs, "axis": c.normalize_axis(known[0], c.need(0).rank)})
+        return c.emit("CumSum", [c.need(0)], {**attrs, "axis": c.axis(known[0], c.need(0))})
     return c.emit("CumSum", [c.need(0), c.as_i64(c.reshape(axis, []) if axis.rank else axis)], attrs)
 
 
@@ -88,7 +91,7 @@ def top_k(c: Context) -> list[Value]:
     assert k is not None
     k = c.reshape(k, []) if k.rank else k
     attrs = {
-        "axis": c.normalize_axis(int(c.attr("axis", -1)), x.rank),
+        "axis": c.axis(int(c.attr("axis", -1)), x),
         "largest": int(c.attr("largest", 1)),
         "sorted": int(c.attr("sorted", 1)),
     }

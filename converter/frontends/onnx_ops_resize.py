@@ -80,7 +80,7 @@ def resize(c: Context) -> Value:
         "extrapolation": float(c.attr("extrapolation_value", 0.0)),
         "antialias": int(c.attr("antialias", 0)),
     }
-    axes = [c.normalize_axis(a, x.rank) for a in c.attr("axes", list(range(x.rank)))]
+    axes = [c.axis(a, x) for a in c.attr("axes", list(range(x.rank)))]
     if coordinate == "tf_crop_and_resize":
         return _crop_and_resize(c, x, axes, attrs)
     sizes, scales = c.input(3), c.input(2)

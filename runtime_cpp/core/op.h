@@ -161,6 +161,12 @@ class NodeContext {
   // StatusCode::kNeedsValue: the session then runs this operator and what follows from it eagerly,
   // one by one, once the value is there. Operators whose output shape depends on data return the same.
   Status value_ints(int i, std::vector<int64_t>* out) const;
+  // For lists that come as an attribute or, where the model computes them, as optional input i.
+  Status ints_of(const char* attr_name, int i, std::vector<int64_t>* out) const {
+    if (has_input(i)) return value_ints(i, out);
+    *out = attr_ints(attr_name);
+    return ok_status();
+  }
 
   // "Conv2d 'layer3.0': " + message. Prefer over error(): it names the operator and the node.
   [[gnu::format(printf, 3, 4)]] Status fail(StatusCode code, const char* format, ...) const;

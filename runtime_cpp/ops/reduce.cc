@@ -39,11 +39,11 @@ const Row& row_of(const NodeContext& ctx) {
 }
 
 // Bit i: axis i is reduced. Axes were checked by inference.
-uint32_t axes_mask(const NodeContext& ctx) {
+uint32_t axes_mask(const NodeContext& ctx, const std::vector<int64_t>& axes) {
   const int rank = ctx.input(0).shape.rank();
   uint32_t mask = 0;
-  for (int64_t a : ctx.attr_ints("axes")) mask |= 1u << (a < 0 ? a + rank : a);
-  return mask == 0 ? (1u << rank) - 1 : mask;
+  for (int64_t a : axes) mask |= 1u << (a < 0 ? a + rank : a);
+  return axes.empty() && ctx.attr_string("no_axes") == "all" ? (1u << rank) - 1 : mask;
 }
 
 Status infer(InferContext& ctx) {
@@ -55,11 +55,13 @@ Status infer(InferContext& ctx) {
     EDGEC_TRY(
         ctx.want_dtype(0, {DType::kF32, DType::kF64, DType::kI32, DType::kI64, DType::kU32, DType::kU64}));
   const Shape& x = ctx.input(0).shape;
-  for (int64_t a : ctx.attr_ints("axes")) {
+  std::vector<int64_t> axes;
+  EDGEC_TRY(ctx.ints_of("axes", 1, &axes));
+  for (int64_t a : axes) {
     int axis = 0;
     EDGEC_TRY(ctx.normalize_axis(a, x.rank(), &axis));
   }
-  const uint32_t mask = axes_mask(ctx);
+  const uint32_t mask = axes_mask(ctx, axes);
   Shape y;
   for (int i = 0; i < x.rank(); ++i) {
     const bool reduced = (mask >> i) & 1;
@@ -236,7 +238,9 @@ Status prepare(PrepareContext& ctx) {
     ctx.set_step(make_step("nothing", [](const StepArgs&) { return ok_status(); }));
     return ok_status();
   }
-  const ReducePlan plan = ReducePlan::make(x.shape, ctx.input_pitch(0), axes_mask(ctx),
+  std::vector<int64_t> axes;
+  EDGEC_TRY(ctx.ints_of("axes", 1, &axes));
+  const ReducePlan plan = ReducePlan::make(x.shape, ctx.input_pitch(0), axes_mask(ctx, axes),
                                            ctx.attr_bool("keepdims"), ctx.output_pitch(0));
   switch (x.dtype) {
     case DType::kF64:
@@ -269,8 +273,10 @@ EDGEC_REGISTER(reduce) {
     registry.add(row.name)
         .doc(row.doc)
         .input("x", "f32, f64, i32, i64, u32, u64; maximum and minimum also i8, u8, bool")
+        .optional("axes", "i64; in place of the attribute")
         .output("y")
-        .attr("axes", std::vector<int64_t>{}, "empty: all")
+        .attr("axes", std::vector<int64_t>{})
+        .attr("no_axes", "all", "what an empty list of axes means", "all|none")
         .attr("keepdims", 1, "1: reduced dimensions stay with size 1")
         .flags(kPitchedInputs | kPitchedOutputs)
         .infer(infer)

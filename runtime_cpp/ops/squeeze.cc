@@ -6,7 +6,8 @@ namespace {
 
 Status infer(InferContext& ctx) {
   const Shape& shape = ctx.input(0).shape;
-  const std::vector<int64_t>& axes = ctx.attr_ints("axes");
+  std::vector<int64_t> axes;
+  EDGEC_TRY(ctx.ints_of("axes", 1, &axes));
   bool drop[kMaxRank] = {};
   for (int64_t a : axes) {
     int axis = 0;
@@ -29,6 +30,7 @@ EDGEC_REGISTER(squeeze) {
   registry.add("Squeeze")
       .doc("Removes dimensions of size 1.")
       .input("x")
+      .optional("axes", "i64; in place of the attribute")
       .output("y")
       .attr("axes", std::vector<int64_t>{}, "which; empty: all of size 1")
       .flags(kViewOfInput0)

@@ -6,7 +6,8 @@ namespace {
 
 Status infer(InferContext& ctx) {
   const Shape& shape = ctx.input(0).shape;
-  const std::vector<int64_t>& axes = ctx.attr_ints("axes");
+  std::vector<int64_t> axes;
+  EDGEC_TRY(ctx.ints_of("axes", 1, &axes));
   if (axes.size() > static_cast<size_t>(kMaxRank - shape.rank()))
     return ctx.fail(StatusCode::kUnsupported, "input 'x' %s and %zu new axes make more than %d dimensions",
                     shape.to_string().c_str(), axes.size(), kMaxRank);
@@ -16,7 +17,7 @@ Status infer(InferContext& ctx) {
     int axis = 0;
     EDGEC_TRY(ctx.normalize_axis(a, rank, &axis));
     if (inserted[axis])
-      return ctx.fail(StatusCode::kShape, "attribute 'axes' names axis %lld twice",
+      return ctx.fail(StatusCode::kShape, "list 'axes' names axis %lld twice",
                       static_cast<long long>(a));
     inserted[axis] = true;
   }
@@ -31,8 +32,9 @@ EDGEC_REGISTER(unsqueeze) {
   registry.add("Unsqueeze")
       .doc("Inserts dimensions of size 1 at `axes` of the output.")
       .input("x")
+      .optional("axes", "i64; in place of the attribute")
       .output("y")
-      .required("axes", AttrType::kInts, "positions in the output; negative ones count from its end")
+      .attr("axes", std::vector<int64_t>{}, "positions in the output; negative ones count from its end")
       .flags(kViewOfInput0)
       .infer(infer)
       .prepare(prepare_view);
