@@ -22,6 +22,7 @@ struct ConvRows final : DotRows {
   int64_t stride_height = 1, stride_width = 1, dilation_height = 1, dilation_width = 1, pad_top = 0, pad_left = 0;
   bool contiguous = false;  // a kernel row is one run of floats inside the image
   bool patch = false;       // assemble rows at the left and right border
+  int64_t inside_begin = 0, inside_end = 0;  // output columns whose windows stay inside the image
 
   void set(const ConvGeometry& g, int64_t product_channels, int64_t image_pitch, bool whole_k) {
     channels = product_channels;
@@ -39,6 +40,9 @@ struct ConvRows final : DotRows {
     pad_top = g.pad_top;
     pad_left = g.pad_left;
     contiguous = whole_k && pitch == channels && dilation_width == 1;
+    inside_begin = (pad_left + stride_width - 1) / stride_width;
+    const int64_t reach = width - kernel_width + pad_left;
+    inside_end = reach < 0 ? 0 : reach / stride_width + 1;
     patch = contiguous && channels < kLongTap && kernel_width > 1;
   }
   int64_t zero_floats() const { return contiguous ? kernel_width * channels : channels; }
@@ -46,56 +50,93 @@ struct ConvRows final : DotRows {
 
   int64_t fill(int64_t m, int count, int64_t k_begin, int64_t k_end, const float** pointers, float* patches,
                int64_t* k) const override {
-    int64_t n = m / (out_height * out_width), rest = m % (out_height * out_width);
-    int64_t y = rest / out_width, x = rest % out_width;
+    int64_t n = m / (out_height * out_width);
+    const int64_t rest = m - n * out_height * out_width;
+    int64_t y = rest / out_width, x = rest - y * out_width;
     bool merged = contiguous;
     if (contiguous && !patch) {
       // Any pixel at the border: the whole tile by single taps.
       int64_t column = x;
-      for (int i = 0; i < count && merged; ++i) {
-        const int64_t left = column * stride_width - pad_left;
-        merged = left >= 0 && left + kernel_width <= width;
-        if (++column == out_width) column = 0;
+      for (int i = 0; i < count && merged; column = 0) {
+        const int run = static_cast<int>(std::min<int64_t>(count - i, out_width - column));
+        merged = column >= inside_begin && column + run <= inside_end;
+        i += run;
       }
     }
     const int64_t tap_begin = merged ? 0 : k_begin / channels, tap_end = merged ? 0 : k_end / channels;
-    for (int i = 0; i < count; ++i) {
+    // Runs of pixels of the same output row.
+    for (int i = 0; i < count;) {
+      const int run = static_cast<int>(std::min<int64_t>(count - i, out_width - x));
       const float* base = image + n * height * width * pitch;
       const int64_t top = y * stride_height - pad_top, left = x * stride_width - pad_left;
-      if (merged) {
-        const bool inside = left >= 0 && left + kernel_width <= width;
-        for (int64_t ky = 0; ky < kernel_height; ++ky) {
-          const int64_t iy = top + ky * dilation_height;
-          const float*& p = pointers[ky * count + i];
-          if (static_cast<uint64_t>(iy) >= static_cast<uint64_t>(height)) {
-            p = zeros;
-          } else if (inside) {
-            p = base + (iy * width + left) * pitch;
-          } else {
-            p = patches;
-            patches = assemble(base + iy * width * pitch, left, patches);
-          }
-        }
-      } else {
-        int64_t ky = tap_begin / kernel_width, kx = tap_begin % kernel_width;
-        for (int64_t t = tap_begin; t < tap_end; ++t) {
-          const int64_t iy = top + ky * dilation_height, ix = left + kx * dilation_width;
-          const bool inside = static_cast<uint64_t>(iy) < static_cast<uint64_t>(height) &&
-                              static_cast<uint64_t>(ix) < static_cast<uint64_t>(width);
-          pointers[(t - tap_begin) * count + i] = inside ? base + (iy * width + ix) * pitch : zeros;
-          if (++kx == kernel_width) kx = 0, ++ky;
-        }
-      }
-      if (++x == out_width) {
-        x = 0;
-        if (++y == out_height) y = 0, ++n;
-      }
+      if (!merged)
+        fill_taps(base, top, left, run, tap_begin, tap_end, count, pointers + i);
+      else if (x >= inside_begin && x + run <= inside_end)
+        fill_rows(base + left * pitch, top, run, count, pointers + i);
+      else
+        patches = fill_border(base, top, x, run, count, pointers + i, patches);
+      i += run;
+      x = 0;
+      if (++y == out_height) y = 0, ++n;
     }
     *k = merged ? kernel_width * channels : channels;
     return merged ? kernel_height : tap_end - tap_begin;
   }
 
  private:
+  // One pointer per kernel row, all columns inside.
+  void fill_rows(const float* corner, int64_t top, int run, int count, const float** pointers) const {
+    const int64_t step = stride_width * pitch;
+    for (int64_t ky = 0; ky < kernel_height; ++ky, pointers += count) {
+      const int64_t iy = top + ky * dilation_height;
+      const bool inside = static_cast<uint64_t>(iy) < static_cast<uint64_t>(height);
+      const float* p = inside ? corner + iy * width * pitch : zeros;
+      const int64_t stride = inside ? step : 0;
+      for (int i = 0; i < run; ++i, p += stride) pointers[i] = p;
+    }
+  }
+
+  // One pointer per tap, zeros outside.
+  void fill_taps(const float* base, int64_t top, int64_t left, int run, int64_t tap_begin, int64_t tap_end, int count,
+                 const float** pointers) const {
+    const int64_t step = stride_width * pitch;
+    int64_t ky = tap_begin / kernel_width, kx = tap_begin - ky * kernel_width;
+    for (int64_t t = tap_begin; t < tap_end; ++t, pointers += count) {
+      const int64_t iy = top + ky * dilation_height;
+      int64_t ix = left + kx * dilation_width;
+      if (static_cast<uint64_t>(iy) >= static_cast<uint64_t>(height)) {
+        for (int i = 0; i < run; ++i) pointers[i] = zeros;
+      } else {
+        const float* p = base + (iy * width + ix) * pitch;
+        for (int i = 0; i < run; ++i, ix += stride_width, p += step)
+          pointers[i] = static_cast<uint64_t>(ix) < static_cast<uint64_t>(width) ? p : zeros;
+      }
+      if (++kx == kernel_width) kx = 0, ++ky;
+    }
+  }
+
+  // One pointer per kernel row; rows that stick out at the left or right are assembled. Returns the end of patches.
+  float* fill_border(const float* base, int64_t top, int64_t x, int run, int count, const float** pointers,
+                     float* patches) const {
+    for (int i = 0; i < run; ++i) {
+      const int64_t left = (x + i) * stride_width - pad_left;
+      if (x + i >= inside_begin && x + i < inside_end) {
+        fill_rows(base + left * pitch, top, 1, count, pointers + i);
+        continue;
+      }
+      for (int64_t ky = 0; ky < kernel_height; ++ky) {
+        const int64_t iy = top + ky * dilation_height;
+        if (static_cast<uint64_t>(iy) < static_cast<uint64_t>(height)) {
+          pointers[ky * count + i] = patches;
+          patches = assemble(base + iy * width * pitch, left, patches);
+        } else {
+          pointers[ky * count + i] = zeros;
+        }
+      }
+    }
+    return patches;
+  }
+
   // Columns [left, left + kernel_width) of an image row, zeros outside. Returns the end.
   float* assemble(const float* row, int64_t left, float* out) const {
     const int64_t begin = std::clamp<int64_t>(-left, 0, kernel_width);
