@@ -119,16 +119,26 @@ struct ReduceF32 {
     const float* x = args.inputs[0]->as<const float>();
     float* y = args.outputs[0]->as<float>();
     const int64_t chunks = (plan.columns + kColumnChunk - 1) / kColumnChunk;
+    // Most reductions of the last axis: nothing to combine and no shift.
+    const bool single_row =
+        !plan.by_columns && plan.reduced_count == 0 && row.reduction != Reduction::kSumExp;
     const double cost = static_cast<double>(plan.count * std::min<int64_t>(plan.columns, kColumnChunk) + 16) *
                         (row.reduction == Reduction::kSumExp ? 16 : 1);
     args.pool.parallel_for(plan.kept_total * chunks, cost, [&](int64_t begin, int64_t end, int) {
       for (int64_t task = begin; task < end; ++task) {
         int64_t x_offset = 0, y_offset = 0;
         plan.kept_offsets(task / chunks, &x_offset, &y_offset);
+        if (single_row) {
+          y[y_offset] = static_cast<float>(
+              finish_value(row.finish, kernels.row(row.reduction, x + x_offset, plan.rows, 0),
+                           static_cast<double>(plan.count), 0));
+          continue;
+        }
         const int64_t first = task % chunks * kColumnChunk;
         const int64_t columns = std::min<int64_t>(kColumnChunk, plan.columns - first);
         double total[kColumnChunk];
-        float shift[kColumnChunk] = {};
+        float shift[kColumnChunk];
+        std::fill_n(shift, columns, 0.0f);
         if (row.reduction == Reduction::kSumExp) {
           accumulate(Reduction::kMax, x + x_offset + first, columns, nullptr, total);
           // exp(x - inf) would be NaN where the sum is plainly 0 or infinite.

@@ -31,7 +31,10 @@ EDGEC_INLINE f32v keep(f32v x, std::integral_constant<int, kF32>, f32v) { return
 struct Sum {
   static constexpr float kStart = 0;
   EDGEC_INLINE static f32v map(f32v x, f32v) { return x; }
-  EDGEC_INLINE static f32v combine(f32v a, f32v b) { return a + b; }
+  template <int N>
+  EDGEC_INLINE static vec<float, N> combine(vec<float, N> a, vec<float, N> b) {
+    return a + b;
+  }
 };
 struct SumAbs : Sum {
   EDGEC_INLINE static f32v map(f32v x, f32v) { return abs(x); }
@@ -51,37 +54,35 @@ struct SumCenteredSquare : Sum {
 struct Product {
   static constexpr float kStart = 1;
   EDGEC_INLINE static f32v map(f32v x, f32v) { return x; }
-  EDGEC_INLINE static f32v combine(f32v a, f32v b) { return a * b; }
+  template <int N>
+  EDGEC_INLINE static vec<float, N> combine(vec<float, N> a, vec<float, N> b) {
+    return a * b;
+  }
 };
 struct Max {
   static constexpr float kStart = -kInfinity;
   EDGEC_INLINE static f32v map(f32v x, f32v) { return x; }
-  EDGEC_INLINE static f32v combine(f32v a, f32v b) { return select((b > a) | (b != b), b, a); }
+  template <int N>
+  EDGEC_INLINE static vec<float, N> combine(vec<float, N> a, vec<float, N> b) {
+    return select((b > a) | (b != b), b, a);
+  }
 };
 struct Min {
   static constexpr float kStart = kInfinity;
   EDGEC_INLINE static f32v map(f32v x, f32v) { return x; }
-  EDGEC_INLINE static f32v combine(f32v a, f32v b) { return select((b < a) | (b != b), b, a); }
+  template <int N>
+  EDGEC_INLINE static vec<float, N> combine(vec<float, N> a, vec<float, N> b) {
+    return select((b < a) | (b != b), b, a);
+  }
 };
 
 // A fixed tree over the lanes.
 template <class Op, int N>
 EDGEC_INLINE float across(vec<float, N> a) {
-  float v[N];
-  store(v, a);
-  for (int half = N / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) {
-      const float x = v[i], y = v[i + half];
-      if constexpr (std::is_base_of_v<Sum, Op>)
-        v[i] = x + y;
-      else if constexpr (std::is_same_v<Op, Product>)
-        v[i] = x * y;
-      else if constexpr (std::is_same_v<Op, Max>)
-        v[i] = y > x || y != y ? y : x;
-      else
-        v[i] = y < x || y != y ? y : x;
-    }
-  return v[0];
+  if constexpr (N == 1)
+    return a.v[0];
+  else
+    return across<Op>(Op::combine(low(a), high(a)));
 }
 EDGEC_INLINE double combine_scalar(double a, double b, Sum) { return a + b; }
 EDGEC_INLINE double combine_scalar(double a, double b, Product) { return a * b; }

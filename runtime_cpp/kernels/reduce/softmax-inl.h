@@ -3,7 +3,17 @@ namespace edgec {
 namespace EDGEC_ISA_NS {
 namespace {
 
+// At most one vector: class scores of detectors and segmenters come in millions of such rows.
+void softmax_short_row(const float* x, float* y, int64_t n, bool logarithm) {
+  const f32v v = load<float, kF32>(x, n);
+  const f32v shifted = v - f32v(reduce_max(keep(v, n, f32v(-kInfinity))));
+  const f32v e = exp(shifted);
+  const float sum = reduce_add(keep(e, n, f32v(0.0f)));
+  store(y, logarithm ? shifted - log(f32v(sum)) : e * f32v(1.0f / sum), n);
+}
+
 void softmax_row(const float* x, float* y, int64_t n, bool logarithm) {
+  if (n <= kF32) return softmax_short_row(x, y, n, logarithm);
   constexpr int kUnroll = 2;
   f32v top[kUnroll] = {f32v(-kInfinity), f32v(-kInfinity)};
   int64_t i = 0;
