@@ -28,7 +28,7 @@ using edgec::Status;
 using edgec::StatusCode;
 
 static_assert(EDGEC_MAX_RANK == edgec::kMaxRank, "edgec_shape has the ranks of the runtime");
-static_assert(EDGEC_U64 == static_cast<int>(edgec::DType::kU64) && EDGEC_U64 + 1 == edgec::kDTypeCount,
+static_assert(EDGEC_U2 == static_cast<int>(edgec::DType::kU2) && EDGEC_U2 + 1 == edgec::kDTypeCount,
               "edgec_dtype has the numbers of DType");
 static_assert(EDGEC_E_INTERNAL == static_cast<int>(StatusCode::kInternal),
               "edgec_status has the numbers of StatusCode");

@@ -200,6 +200,10 @@ Status GraphReader::read_tensor(TensorInfo* tensor) {
   } else if (tensor->kind == TensorKind::kInput) {
     const uint64_t type_at = cursor_.offset();
     EDGEC_TRY(read_type(cursor_, model_.symbols.size(), &tensor->dtype, &tensor->shape));
+    if (tensor->any_shape && tensor->shape.rank() != 0) {
+      return cursor_.fail(StatusCode::kBadFile, "tensor flags", kind_at + 1,
+                          "accepts any shape, but declares one of rank %d", tensor->shape.rank());
+    }
     // Even the smallest shape the symbols permit has to be addressable.
     Shape smallest = tensor->shape;
     for (int i = 0; i < smallest.rank(); ++i) {

@@ -148,7 +148,7 @@ inline void expect_error(const Status& status, StatusCode code, const char* part
   } while (false)
 #define REQUIRE_OK(status)                                                 \
   do {                                                                     \
-    ::edgec::Status edgec_required = (status);                             \
+    const ::edgec::Status& edgec_required = (status);                      \
     ::edgec::test::expect_ok(edgec_required, #status, __FILE__, __LINE__); \
     if (!edgec_required.ok()) return;                                      \
   } while (false)

@@ -82,7 +82,17 @@ typedef enum edgec_dtype {
   EDGEC_I16 = 10,
   EDGEC_U16 = 11,
   EDGEC_U32 = 12,
-  EDGEC_U64 = 13
+  EDGEC_U64 = 13,
+  EDGEC_F8E4M3FN = 14, /* one byte per element from here on */
+  EDGEC_F8E4M3FNUZ = 15,
+  EDGEC_F8E5M2 = 16,
+  EDGEC_F8E5M2FNUZ = 17,
+  EDGEC_F8E8M0 = 18,
+  EDGEC_F4E2M1 = 19,
+  EDGEC_I4 = 20,
+  EDGEC_U4 = 21,
+  EDGEC_I2 = 22,
+  EDGEC_U2 = 23
 } edgec_dtype;
 
 /* A validated model; immutable. */
@@ -101,7 +111,8 @@ typedef struct edgec_tensor_info {
   size_t struct_size;
   const char *name;  /* lives as long as the model or session it was asked from */
   int32_t dtype;     /* an edgec_dtype; EDGEC_NONE for a dynamic output before the first run */
-  int32_t dynamic;   /* 1: the shape depends on the input data and is known only after each run */
+  int32_t dynamic;   /* 1: an output whose shape depends on the data and is known only after each run, or
+                        an input of a model that takes any shape */
   edgec_shape shape; /* asked from a model: -(i + 1) stands for symbolic dimension i */
   size_t bytes;      /* of the dense tensor; 0 while a dimension is unknown */
   /* real = (stored - zero_point) * scale; quantization_count is 0 for tensors that are not quantized, 1 for
