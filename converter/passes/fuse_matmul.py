@@ -11,7 +11,7 @@ from edgec.converter.passes.match import is_f32, only_use, producer
 from edgec.converter.passes.merge_views import VIEWS
 
 
-@rewrite("transpose-into-matmul", ops=("MatMul",), stages=("fuse",))
+@rewrite("transpose-into-matmul", ops=("MatMul",), stages=("recognise", "fuse"))
 def transpose_into_matmul(graph: Graph, node: Node) -> Patch | None:
     """MatMul of a Transpose that swaps the last two dimensions -> transpose_a or transpose_b."""
     for i, flag in ((1, "transpose_b"), (0, "transpose_a")):

@@ -33,6 +33,7 @@ class Plan:
     pairs: dict[int, tuple[Perm, Perm]] = field(default_factory=dict)
     flexible: dict[int, bool] = field(default_factory=dict)  # id(node) -> label, nodes that work under both
     stored: dict[int, Perm] = field(default_factory=dict)  # id(value) -> permutation it is stored under
+    anchored: set[int] = field(default_factory=set)  # id(value): connected to an operator with a fixed layout
     cost_before: int = 0
     cost_after: int = 0
 
@@ -89,6 +90,7 @@ def _reach(graph: Graph, plan: Plan) -> None:
                 if v is not None and v.types:
                     seed(v, _to_first(v.rank), identity(v.rank))
     drain()
+    plan.anchored = set(plan.pairs)
     for node in graph.nodes:
         if node.op != "Transpose" or not typed(node):
             continue
@@ -252,6 +254,12 @@ class _Solver:
             costs.append(sum(self._operand_cost(w) for w in wanted))
         self.cut.cost_a(variable, costs[A])
         self.cut.cost_b(variable, costs[B])
+        # Where it costs the same: near convolutions channels-last, so that they can take the node in; else as it was.
+        out = node.outputs[0]
+        if id(out) in self.plan.anchored or id(node.inputs[0]) in self.plan.anchored:
+            self.cut.cost_a(variable, 1)
+        elif id(out) in self.plan.pairs:
+            (self.cut.cost_a if self._own(out) else self.cut.cost_b)(variable, 1)
         if node.op == "Resize" and not self.count_only:
             # Channels-first it would run on rows of single values.
             self.cut.cost_a(variable, self._cost(node.outputs[0], *self.plan.pairs[id(node.outputs[0])]) // 2)
