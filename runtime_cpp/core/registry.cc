@@ -41,8 +41,11 @@ const OpDef* Registry::find(const std::string& name) const {
 
 int OpDef::min_inputs() const {
   int n = 0;
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (!inputs[i].optional) n = static_cast<int>(i) + 1;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    // A sub-graph may capture nothing; Concat of nothing means nothing.
+    const bool may_be_empty = inputs[i].variadic && (flags & kControlFlow);
+    if (!inputs[i].optional && !may_be_empty) n = static_cast<int>(i) + 1;
+  }
   return n;
 }
 
