@@ -27,8 +27,31 @@ MAX_NAME_BYTES = 4096
 DTYPES = {
     name: i + 1
     for i, name in enumerate(
-        ["f32", "f16", "bf16", "i8", "u8", "i32", "i64", "bool", "f64", "i16", "u16", "u32", "u64",
-         "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f4e2m1", "i4", "u4", "i2", "u2"]
+        [
+            "f32",
+            "f16",
+            "bf16",
+            "i8",
+            "u8",
+            "i32",
+            "i64",
+            "bool",
+            "f64",
+            "i16",
+            "u16",
+            "u32",
+            "u64",
+            "f8e4m3fn",
+            "f8e4m3fnuz",
+            "f8e5m2",
+            "f8e5m2fnuz",
+            "f8e8m0",
+            "f4e2m1",
+            "i4",
+            "u4",
+            "i2",
+            "u2",
+        ]
     )
 }
 _ATTRIBUTE_TYPES = {"int": 1, "float": 2, "string": 3, "ints": 4, "floats": 5, "graph": 6}
@@ -116,9 +139,7 @@ class _Writer:
         self.graph(main)
         versions = [_string(op) + struct.pack("<I", schema.of(op)["version"]) for op in self.operators]
         symbols = [_string(name) + struct.pack("<qq", *bounds) for name, bounds in main.symbols.items()]
-        return b"".join(
-            struct.pack("<I", len(rows)) + b"".join(rows) for rows in (versions, symbols, self.graphs)
-        )
+        return b"".join(struct.pack("<I", len(rows)) + b"".join(rows) for rows in (versions, symbols, self.graphs))
 
     def graph(self, graph: Graph) -> int:
         index = len(self.graphs)
@@ -144,15 +165,15 @@ class _Writer:
         written: list[tuple[Node, list[Value | None]]] = []
         for n in nodes:
             outputs: list[Value | None] = list(n.outputs)
-            for i, v in enumerate(n.outputs):
-                if not v.consumers and not graph.is_output(v) and schema.optional_output(n.op, i):
+            for i, out in enumerate(n.outputs):
+                if not out.consumers and not graph.is_output(out) and schema.optional_output(n.op, i):
                     outputs[i] = None
-            while outputs and outputs[-1] is None and not schema.of(n.op)["outputs"][-1]["variadic"]:
+            while outputs and outputs[-1] is None:
                 outputs.pop()
             written.append((n, outputs))
-            for v in outputs:
-                if v is not None:
-                    tensor(v, struct.pack("<BB", 0, v.quantization is not None) + self._quantization(v))
+            for made in outputs:
+                if made is not None:
+                    tensor(made, struct.pack("<BB", 0, made.quantization is not None) + self._quantization(made))
 
         def indices(values: list[Value | None], where: str) -> bytes:
             found = []
@@ -226,7 +247,9 @@ class _Writer:
             value = node.attrs[name]
             if name not in types:
                 raise Error(f"{node.op} '{node.name}' has no attribute '{name}'")
-            if value is None or (not schema.required(node.op, name) and _equal(value, schema.default(node.op, name), types[name])):
+            if value is None or (
+                not schema.required(node.op, name) and _equal(value, schema.default(node.op, name), types[name])
+            ):
                 continue
             rows.append(_string(name) + self._attribute(value, types[name]))
         return rows

@@ -31,12 +31,12 @@ def check(graph: Graph) -> None:
         see(v)
     for node in graph.nodes:
         check_node(graph, node)
-        for v in [*node.inputs, *node.outputs]:
-            if v is not None:
-                see(v)
-        for v in node.inputs:
-            if v is not None:
-                uses[id(v), id(node)] += 1
+        for value in node.outputs:
+            see(value)
+        for used in node.inputs:
+            if used is not None:
+                see(used)
+                uses[id(used), id(node)] += 1
     for value in values.values():
         listed = Counter((id(value), id(n)) for n in value.consumers)
         if any(uses[key] != count for key, count in listed.items()):

@@ -42,8 +42,8 @@ def run(graph: Graph, feeds: Mapping[str, np.ndarray], keep_all: bool = False) -
             if keep_all:
                 names[v.name] = array
         if not keep_all:
-            for v in node.inputs:
-                if v is not None and last_use[id(v)] == i and not graph.is_output(v):
-                    values.pop(id(v), None)
+            for used in node.inputs:
+                if used is not None and last_use[id(used)] == i and not graph.is_output(used):
+                    values.pop(id(used), None)
     names.update((v.name, read(v)) for v in graph.outputs)  # type: ignore[misc]
     return names

@@ -27,11 +27,7 @@ def line(node: Node) -> str:
     """One node."""
     outputs = ", ".join(f"{v.name}: {type_text(v)}" for v in node.outputs)
     inputs = ", ".join("-" if v is None else _operand(v) for v in node.inputs)
-    attrs = "".join(
-        f"  {k}={_attribute(node.attrs[k])}"
-        for k in sorted(node.attrs)
-        if not _is_default(node, k)
-    )
+    attrs = "".join(f"  {k}={_attribute(node.attrs[k])}" for k in sorted(node.attrs) if not _is_default(node, k))
     return f"{outputs} = {node.op}({inputs}){attrs}"
 
 

@@ -1,4 +1,4 @@
-"""Dead code: nodes whose outputs nobody reads. The engine removes what a patch leaves; this is for what came in dead."""
+"""Dead code: nodes whose outputs nobody reads. The engine removes what a patch leaves; this takes what came in dead."""
 
 from __future__ import annotations
 

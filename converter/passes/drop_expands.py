@@ -32,7 +32,10 @@ def drop_expand(graph: Graph, node: Node) -> Patch | None:
         expand = producer(v, "Expand")
         if expand is None or expand.inputs[0] is None:
             continue
-        if not any(w is not None and w is not v and [t.shape for t in w.types] == [t.shape for t in y.types] for w in node.inputs):
+        if not any(
+            w is not None and w is not v and [t.shape for t in w.types] == [t.shape for t in y.types]
+            for w in node.inputs
+        ):
             continue
         patch = Patch(graph, f"Expand before {node.op} dropped", node, [expand])
         inputs = list(node.inputs)

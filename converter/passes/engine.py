@@ -226,9 +226,7 @@ class Engine:
         where = f"rewrite '{name}' at {patch.root.name}"
         for old, new in patch.replaced:
             if old.types != new.types:
-                raise GraphError(
-                    f"{where}: '{old.name}' is {old.types}, its replacement '{new.name}' is {new.types}"
-                )
+                raise GraphError(f"{where}: '{old.name}' is {old.types}, its replacement '{new.name}' is {new.types}")
             if any(old in node.inputs for node, _ in patch.nodes):
                 raise GraphError(f"{where}: a new node reads '{old.name}', which the patch replaces")
         fresh = {id(v) for node, _ in patch.nodes for v in node.outputs}
@@ -247,9 +245,7 @@ class Engine:
                 value.name = graph.unique_name(better)
         removed = self._sweep(suspects, touched)
         consumed = dict.fromkeys([patch.root.name, *(n.name for n in patch.consumed), *removed])
-        self.report.patches.append(
-            Applied(len(self.report.patches), name, patch.label, tuple(consumed))
-        )
+        self.report.patches.append(Applied(len(self.report.patches), name, patch.label, tuple(consumed)))
         if self.progress is not None:
             self.progress(patch.label)
         touched += [n for n, _ in patch.nodes]

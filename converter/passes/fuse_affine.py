@@ -60,28 +60,31 @@ def rebuilt(
 def _scaled_outputs(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Each output channel multiplied by its factor."""
     if node.op != "MatMul":
-        return weight * factor.reshape(-1, 1, 1, 1)
-    return weight * (factor.reshape(-1, 1) if node.attr("transpose_b") else factor)
+        factor = factor.reshape(-1, 1, 1, 1)
+    elif node.attr("transpose_b"):
+        factor = factor.reshape(-1, 1)
+    return np.asarray(weight * factor)
 
 
 def _scaled_inputs(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Each input channel multiplied by its factor."""
     if node.op == "MatMul":
-        return weight * (factor if node.attr("transpose_b") else factor.reshape(-1, 1))
+        return np.asarray(weight * (factor if node.attr("transpose_b") else factor.reshape(-1, 1)))
     groups = node.attr("group")
     outputs, per_group = weight.shape[0], weight.shape[3]
     by_output = np.repeat(factor.reshape(groups, per_group), outputs // groups, axis=0)
-    return weight * by_output.reshape(outputs, 1, 1, per_group)
+    return np.asarray(weight * by_output.reshape(outputs, 1, 1, per_group))
 
 
 def _shifted(node: Node, weight: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """What a constant added to every input channel adds to every output channel."""
     w = weight.astype(np.float64)
     if node.op == "MatMul":
-        return (w @ shift if node.attr("transpose_b") else shift @ w).astype(np.float32)
+        return np.asarray(w @ shift if node.attr("transpose_b") else shift @ w, np.float32)
     groups = node.attr("group")
     sums = w.sum(axis=(1, 2)).reshape(groups, -1, weight.shape[3])
-    return np.einsum("goc,gc->go", sums, shift.astype(np.float64).reshape(groups, -1)).reshape(-1).astype(np.float32)
+    shifts = np.einsum("goc,gc->go", sums, shift.astype(np.float64).reshape(groups, -1))
+    return np.asarray(shifts.reshape(-1), np.float32)
 
 
 def _finite(*arrays: np.ndarray) -> bool:
@@ -111,7 +114,7 @@ def fold_affine_after(graph: Graph, node: Node) -> Patch | None:
             new = rebuilt(patch, dot, None, old_bias + constant)
         else:
             weight = weights(dot)
-            if weight is None or len(dot.inputs[1].consumers) > 1 and weight.nbytes > 1 << 20:  # type: ignore[union-attr]
+            if weight is None or (len(dot.inputs[1].consumers) > 1 and weight.nbytes > 1 << 20):  # type: ignore[union-attr]
                 continue
             scaled = _scaled_outputs(dot, weight, constant)
             if not _finite(scaled):
@@ -123,7 +126,7 @@ def fold_affine_after(graph: Graph, node: Node) -> Patch | None:
 
 @rewrite("fold-affine-before", ops=DOT, stages=("fuse",))
 def fold_affine_before(graph: Graph, node: Node) -> Patch | None:
-    """Mul of a constant per channel before a convolution or product, Add where nothing is padded -> into the weights."""
+    """Mul (or, where nothing is padded, Add) of a constant per channel before a convolution or product -> weights."""
     affine = producer(node.inputs[0], "Mul", "Add")
     weight = weights(node)
     x = node.inputs[0]
@@ -142,7 +145,9 @@ def fold_affine_before(graph: Graph, node: Node) -> Patch | None:
         patch = Patch(graph, f"{affine.op} before {node.op} folded", node, [affine])
         if affine.op == "Mul":
             scaled = _scaled_inputs(node, weight, constant)
-            return patch.replace(node.outputs[0], rebuilt(patch, node, scaled, None, source)) if _finite(scaled) else None
+            return (
+                patch.replace(node.outputs[0], rebuilt(patch, node, scaled, None, source)) if _finite(scaled) else None
+            )
         channels = output_channels(node)
         old_bias = None if channels is None else bias(node, channels)
         if old_bias is None:

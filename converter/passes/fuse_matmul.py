@@ -40,7 +40,9 @@ def constant_transposed_weight(graph: Graph, node: Node) -> Patch | None:
         return None  # a tied embedding: two copies would cost more than the packing
     patch = Patch(graph, "weight of MatMul transposed", node)
     weight = patch.constant(b.name, np.ascontiguousarray(b.data.T))
-    new = patch.add("MatMul", [node.inputs[0], weight, *node.inputs[2:]], {**node.attrs, "transpose_b": 0}, name=node.name)
+    new = patch.add(
+        "MatMul", [node.inputs[0], weight, *node.inputs[2:]], {**node.attrs, "transpose_b": 0}, name=node.name
+    )
     return patch.replace(node.outputs[0], new)
 
 
@@ -49,7 +51,12 @@ def reshapes_around_matmul(graph: Graph, node: Node) -> Patch | None:
     """[B,S,K] -> [B*S,K] -> MatMul -> [B*S,N] -> [B,S,N] becomes MatMul on [B,S,K]."""
     y = node.outputs[0]
     matmul = producer(node.inputs[0], "MatMul")
-    if matmul is None or not only_use(graph, matmul.outputs[0]) or matmul.input(3) is not None or matmul.attr("transpose_a"):
+    if (
+        matmul is None
+        or not only_use(graph, matmul.outputs[0])
+        or matmul.input(3) is not None
+        or matmul.attr("transpose_a")
+    ):
         return None
     before = producer(matmul.inputs[0], *VIEWS)
     weight = matmul.inputs[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def _not_negative(value: Value | None) -> bool:
 
 @rewrite("fuse-pad", ops=("Conv2d", "AvgPool2d", "MaxPool2d"), stages=("fuse",))
 def fuse_pad(graph: Graph, node: Node) -> Patch | None:
-    """Pad with zeros before Conv2d or AvgPool2d, with -inf (or zeros under values >= 0) before MaxPool2d -> its pads."""
+    """Pad with zeros before Conv2d or AvgPool2d, -inf (or zeros under values >= 0) before MaxPool2d -> its pads."""
     pad = producer(node.inputs[0], "Pad")
     if pad is None or pad.attr("mode") != "constant" or quantized(node) or quantized(pad):
         return None
@@ -81,6 +82,7 @@ def fuse_pad(graph: Graph, node: Node) -> Patch | None:
     return patch.replace(node.outputs[0], patch.add(node.op, [x, *node.inputs[1:]], attrs, name=node.name))
 
 
-def _smaller_than_kernel(attrs: dict[str, object]) -> bool:
-    kernel, pads = attrs["kernel"], attrs["pads"]
-    return all(p < kernel[i % 2] for i, p in enumerate(pads))  # type: ignore[index,arg-type]
+def _smaller_than_kernel(attrs: dict[str, Any]) -> bool:
+    kernel: list[int] = list(attrs["kernel"])
+    pads: list[int] = list(attrs["pads"])
+    return all(p < kernel[i % 2] for i, p in enumerate(pads))

@@ -33,7 +33,10 @@ def _real_transposes(graph: Graph) -> int:
     return sum(
         1
         for n in graph.nodes
-        if n.op == "Transpose" and n.inputs[0] is not None and typed(n) and not moves_nothing(n.inputs[0], n.attrs["perm"])
+        if n.op == "Transpose"
+        and n.inputs[0] is not None
+        and typed(n)
+        and not moves_nothing(n.inputs[0], n.attrs["perm"])
     )
 
 
@@ -76,6 +79,7 @@ class _Rebuild:
             return
         label = self.plan.flexible.get(id(node))
         if label is not None:
+
             def perm_of(v: Value) -> Perm:
                 return self.plan.perm(v, bool(label))
 
@@ -163,7 +167,9 @@ class _Rebuild:
         key = (id(value), rank)
         if key not in self.lifted:
             axes = list(range(rank - value.rank))
-            self.lifted[key] = self.patch.add("Unsqueeze", [self._current(value)], {"axes": axes}, name=value.name, before=before)
+            self.lifted[key] = self.patch.add(
+                "Unsqueeze", [self._current(value)], {"axes": axes}, name=value.name, before=before
+            )
         return self.lifted[key]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import typed
@@ -151,7 +152,9 @@ class _Solver:
 
     def solve(self) -> None:
         plan, cut = self.plan, self.cut
-        nodes = [n for n in self.graph.nodes if any(v is not None and id(v) in plan.pairs for v in (*n.inputs, *n.outputs))]
+        nodes = [
+            n for n in self.graph.nodes if any(v is not None and id(v) in plan.pairs for v in (*n.inputs, *n.outputs))
+        ]
         for n in nodes:
             if n.op != "Transpose" and self._flexible(n):
                 self.node_variable[id(n)] = cut.variable()
@@ -187,6 +190,7 @@ class _Solver:
         if not typed(node):
             return False
         for label in (A, B):
+
             def perm_of(v: Value, label: bool = label) -> Perm:
                 return plan.perm(v, label)
 
@@ -249,8 +253,10 @@ class _Solver:
         variable = self.node_variable[id(node)]
         costs = []
         for label in (A, B):
-            made = relabel(node, lambda v, label=label: self.plan.perm(v, label))
-            wanted = [w for w in (made.inputs if made else []) if isinstance(w, Wanted) and id(w.value) not in self.plan.pairs]
+            made = relabel(node, partial(self.plan.perm, label=label))
+            wanted = [
+                w for w in (made.inputs if made else []) if isinstance(w, Wanted) and id(w.value) not in self.plan.pairs
+            ]
             costs.append(sum(self._operand_cost(w) for w in wanted))
         self.cut.cost_a(variable, costs[A])
         self.cut.cost_b(variable, costs[B])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from edgec.converter.ir.graph import Node, Value
 from edgec.converter.passes.merge_views import reshape_spec
@@ -31,7 +32,7 @@ def cut(source: Sequence[int], target: Sequence[int]) -> tuple[Axes, Axes] | Non
         return found
 
     marks = sorted({*ends(source), *ends(target)} - {1})
-    if any(b % a for a, b in zip(marks, marks[1:])):
+    if any(b % a for a, b in pairwise(marks)):
         return None
 
     def axes(shape: Sequence[int]) -> Axes:

@@ -60,7 +60,9 @@ def merge_views(graph: Graph, node: Node) -> Patch | None:
         source = above.inputs[0]
         assert source is not None
     if source.types == y.types:
-        return Patch(graph, "views cancelled", node, [first]).replace(y, source) if replaceable(graph, y, source) else None
+        return (
+            Patch(graph, "views cancelled", node, [first]).replace(y, source) if replaceable(graph, y, source) else None
+        )
     patch = Patch(graph, "views merged", node, [first])
     new = add_reshape(patch, source, y)
     return None if new is None else patch.replace(y, new)

@@ -126,7 +126,12 @@ def _softplus(patch: Patch, node: Node) -> Value | None:
         return None
     for one, e in (total.inputs, total.inputs[::-1]):
         exp = producer(e, "Exp")
-        if close(scalar(one), 1.0) and exp is not None and exp.inputs[0] is not None and _keeps_shape(exp.inputs[0], node):
+        if (
+            close(scalar(one), 1.0)
+            and exp is not None
+            and exp.inputs[0] is not None
+            and _keeps_shape(exp.inputs[0], node)
+        ):
             return patch.add("Softplus", [exp.inputs[0]])
     return None
 
@@ -179,7 +184,5 @@ def merge_constant_operands(graph: Graph, node: Node) -> Patch | None:
                 continue
             patch = Patch(graph, f"constants of two {node.op} merged", node, [inner])
             assert a is not None
-            return patch.replace(
-                node.outputs[0], patch.add(node.op, [source, patch.constant(a.name, merged)])
-            )
+            return patch.replace(node.outputs[0], patch.add(node.op, [source, patch.constant(a.name, merged)]))
     return None

@@ -35,7 +35,13 @@ from edgec.converter.passes.engine import REWRITES, Engine, Rewrite
 from edgec.converter.report import Report
 
 # Stage names; a rewrite runs in every stage it names. Each stage runs to its own fixpoint.
-STAGES = (("simplify",), ("simplify", "recognise"), ("layout",), ("simplify", "recognise", "fuse"), ("simplify", "finish"))
+STAGES = (
+    ("simplify",),
+    ("simplify", "recognise"),
+    ("layout",),
+    ("simplify", "recognise", "fuse"),
+    ("simplify", "finish"),
+)
 
 Progress = Callable[[str, float], None]
 
@@ -73,8 +79,9 @@ def optimize(
     engine = Engine(
         graph, disable=disable, stop_after=stop_after, check_all=check_all, strict=strict, report=report, progress=tell
     )
-    for stage, names in enumerate(STAGES):
+    for names in STAGES:
         engine.run(rewrites_of(names))
+        stage += 1
     report.nodes_after, report.operators_after = len(graph), operators(graph)
     report.transposes_after = report.operators_after.get("Transpose", 0)
     report.seconds = time.perf_counter() - begin

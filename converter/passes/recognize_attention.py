@@ -64,9 +64,8 @@ def recognize_attention(graph: Graph, node: Node) -> Patch | None:
         return None
     operands: list[Value] = [q, k, v]
     if rank == 3:
-        if isinstance(mask, Value):
-            if mask.rank == 3:
-                mask = patch.add("Unsqueeze", [mask], {"axes": [1]})
+        if isinstance(mask, Value) and mask.rank == 3:
+            mask = patch.add("Unsqueeze", [mask], {"axes": [1]})
         operands = [patch.add("Unsqueeze", [t], {"axes": [1]}) for t in operands]
     if not _consistent(operands, node.outputs[0], rank):
         return None
@@ -80,7 +79,9 @@ def recognize_attention(graph: Graph, node: Node) -> Patch | None:
 
 def _scores(graph: Graph, value: Value | None) -> _Scores | None:
     """Walks from the input of Softmax up to the first MatMul through scales and masks."""
-    scale, masks, nodes = 1.0, [], []
+    scale = 1.0
+    masks: list[Value] = []
+    nodes: list[Node] = []
     while value is not None and (node := producer(value)) is not None:
         if not only_use(graph, value):
             return None
@@ -96,7 +97,11 @@ def _scores(graph: Graph, value: Value | None) -> _Scores | None:
             if scale != 1:
                 return None  # the mask is scaled, too
             a, b = node.inputs
-            below = [(x, m) for x, m in ((a, b), (b, a)) if x is not None and m is not None and _leads_to_matmul(x) and x.types == node.outputs[0].types]
+            below = [
+                (x, m)
+                for x, m in ((a, b), (b, a))
+                if x is not None and m is not None and _leads_to_matmul(x) and x.types == node.outputs[0].types
+            ]
             if not below:
                 return None
             value = below[0][0]
@@ -187,7 +192,9 @@ def _before_repeat(patch: Patch, value: Value, heads: int | None) -> Value | Non
     if changed != [group_axis] or small.shape[group_axis] != 1 or big.shape[head_axis] is None:
         return None
     shapes = [tuple(d for i, d in enumerate(t.shape) if i != group_axis) for t in small.types]
-    merged = [(*s[:head_axis], s[head_axis] * b.shape[group_axis], *s[head_axis + 1 :]) for s, b in zip(shapes, big.types)]
+    merged = [
+        (*s[:head_axis], s[head_axis] * b.shape[group_axis], *s[head_axis + 1 :]) for s, b in zip(shapes, big.types)
+    ]
     if merged != [t.shape for t in joined.types]:
         return None
     spec = reshape_spec([t.shape for t in small.types], shapes)
@@ -198,7 +205,7 @@ def _before_repeat(patch: Patch, value: Value, heads: int | None) -> Value | Non
     return plain if perm is None else patch.add("Transpose", [plain], {"perm": perm}, name=repeat.name)
 
 
-def _mask(patch: Patch, masks: list[Value], scores: Value) -> tuple[Value | None | bool, bool]:
+def _mask(patch: Patch, masks: list[Value], scores: Value) -> tuple[Value | bool | None, bool]:
     """(additive mask or None, causal); (False, ...) when the masks have a form that Attention does not take."""
     causal = False
     rest: list[Value] = []
@@ -221,7 +228,13 @@ def _is_causal(mask: Value, scores: Value) -> bool:
     """A constant [.., S, S] that hides exactly what lies above the diagonal."""
     data = array(mask)
     rows, columns = scores.shape[-2:]
-    if data is None or data.ndim < 2 or data.shape[-2:] != (rows, columns) or rows != columns or data.size != data.shape[-1] * data.shape[-2]:
+    if (
+        data is None
+        or data.ndim < 2
+        or data.shape[-2:] != (rows, columns)
+        or rows != columns
+        or data.size != data.shape[-1] * data.shape[-2]
+    ):
         return False
     square = data.reshape(data.shape[-2:])
     above = np.triu(np.ones(square.shape, bool), 1)

@@ -16,7 +16,7 @@ import numpy as np
 from edgec import _core
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
-from edgec.converter.passes.match import is_f32, only_use, scalar
+from edgec.converter.passes.match import is_f32, scalar
 
 _UNARY = (
     "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Neg", "Abs", "Clip", "Softplus",

@@ -38,9 +38,9 @@ def _root_of_mean_square(value: Value | None, inverse: bool) -> tuple[Value, int
     if root is None:
         return None
     total = producer(root.inputs[0], "Add")
-    operands = [(root.inputs[0], 0.0)] if total is None else [
-        (a, scalar(b)) for a, b in (total.inputs, total.inputs[::-1])
-    ]
+    operands = (
+        [(root.inputs[0], 0.0)] if total is None else [(a, scalar(b)) for a, b in (total.inputs, total.inputs[::-1])]
+    )
     for mean, epsilon in operands:
         found = _mean(mean)
         if found is None or epsilon is None or epsilon < 0:
@@ -98,9 +98,11 @@ def _over_normalized_dims(value: Value | None, x: Value, axis: int) -> np.ndarra
     if any(s is None for s in shape):
         return None
     wanted: tuple[int, ...] = tuple(int(s) for s in shape if s is not None)
-    kept = data.reshape(data.shape[-len(wanted) :]) if data.ndim > len(wanted) and data.size == int(
-        np.prod(data.shape[-len(wanted) :])
-    ) else data
+    kept = (
+        data.reshape(data.shape[-len(wanted) :])
+        if data.ndim > len(wanted) and data.size == int(np.prod(data.shape[-len(wanted) :]))
+        else data
+    )
     try:
         return np.ascontiguousarray(np.broadcast_to(kept, wanted))
     except ValueError:
@@ -172,7 +174,12 @@ def _normalized_groups(graph: Graph, value: Value | None) -> tuple[Value, float,
     norm = producer(value, "LayerNorm")
     if norm is not None:
         x = norm.inputs[0]
-        if x is None or not _neutral(norm) or normalized_axis(norm.attr("axis"), x.rank) != 2 or not only_use(graph, norm.outputs[0]):
+        if (
+            x is None
+            or not _neutral(norm)
+            or normalized_axis(norm.attr("axis"), x.rank) != 2
+            or not only_use(graph, norm.outputs[0])
+        ):
             return None
         return x, float(norm.attr("epsilon")), [norm]
     back = producer(value, "Transpose")
@@ -186,7 +193,11 @@ def _normalized_groups(graph: Graph, value: Value | None) -> tuple[Value, float,
     last = [0, *range(2, x.rank), 1]
     if list(forth.attrs["perm"]) != last or list(back.attrs["perm"]) != [0, x.rank - 1, *range(1, x.rank - 1)]:
         return None
-    if norm.attr("groups") != x.shape[1] or not only_use(graph, norm.outputs[0]) or not only_use(graph, back.outputs[0]):
+    if (
+        norm.attr("groups") != x.shape[1]
+        or not only_use(graph, norm.outputs[0])
+        or not only_use(graph, back.outputs[0])
+    ):
         return None
     return x, float(norm.attr("epsilon")), [forth, norm, back]
 

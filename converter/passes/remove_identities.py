@@ -55,7 +55,9 @@ def _gather_all(node: Node) -> Value | None:
     assert x is not None
     index = array(indices)
     size = dims(x, [normalized_axis(node.attr("axis"), x.rank)])
-    return _if(index is not None and index.ndim == 1 and index.size == size and bool((index == np.arange(size)).all()), node)
+    return _if(
+        index is not None and index.ndim == 1 and index.size == size and bool((index == np.arange(size)).all()), node
+    )
 
 
 def _pool_of_one(node: Node) -> Value | None:

@@ -23,7 +23,7 @@ def sink_views(graph: Graph, node: Node) -> Patch | None:
     if not schema.elementwise(node.op) or len(node.outputs) != 1:
         return None
     y = node.outputs[0]
-    if not y.types or graph.is_output(y) and len(node.inputs) > 1:
+    if not y.types or (graph.is_output(y) and len(node.inputs) > 1):
         return None
     source: Value | None = None
     view: Node | None = None

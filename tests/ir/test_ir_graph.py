@@ -185,7 +185,11 @@ def test_text_form() -> None:
     graph = Graph("net")
     x = graph.add_input("x", "f32", ("n", 4))
     w = graph.constant("w", np.zeros((4, 3), np.float32))
-    (y,) = graph.add("MatMul", [x, w, graph.constant("bias", np.array([1, 2, 3], np.float32))], {"activation": "relu", "transpose_b": 0})
+    (y,) = graph.add(
+        "MatMul",
+        [x, w, graph.constant("bias", np.array([1, 2, 3], np.float32))],
+        {"activation": "relu", "transpose_b": 0},
+    )
     (a, b) = graph.add("Split", [y], {"axis": 1, "sizes": [1, 2]}, outputs=["a", "b"])
     graph.set_outputs([a, b])
     assert dump(graph) == (

@@ -98,7 +98,13 @@ def parse(data: bytes) -> dict[str, Any]:
         n["inputs"], n["outputs"], n["attrs"] = c.numbers("I"), c.numbers("I"), {}
         for _ in range(c.take("I")):
             name, kind = c.text(), c.take("B")
-            read = {1: lambda: c.take("q"), 2: lambda: c.take("d"), 3: c.text, 4: lambda: c.numbers("q"), 5: lambda: c.numbers("d")}
+            read = {
+                1: lambda: c.take("q"),
+                2: lambda: c.take("d"),
+                3: c.text,
+                4: lambda: c.numbers("q"),
+                5: lambda: c.numbers("d"),
+            }
             n["attrs"][name] = read[kind]()
         nodes.append(n)
     model["nodes"] = nodes
@@ -113,7 +119,13 @@ def example() -> Graph:
     graph.add_symbol("n", 1, 8)
     x = graph.add_input("x", "f32", ("n", 6, 6, 2))
     weight = np.arange(18, dtype=np.float32).reshape(1, 3, 3, 2)
-    attrs = {"pads": [1, 1, 1, 1], "strides": [1, 1], "activation": "clip", "activation_alpha": -1.5, "activation_beta": 6.0}
+    attrs = {
+        "pads": [1, 1, 1, 1],
+        "strides": [1, 1],
+        "activation": "clip",
+        "activation_alpha": -1.5,
+        "activation_beta": 6.0,
+    }
     (y,) = graph.add("Conv2d", [x, graph.constant("w", weight), None, None], attrs, name="conv")
     (z,) = graph.add("Conv2d", [x, graph.constant("w2", weight.copy())], name="conv2")
     graph.add("TopK", [y, graph.constant("k", np.array([1]))], outputs=["values", "indices"])
@@ -134,7 +146,12 @@ def test_file_says_what_the_graph_says() -> None:
     conv, conv2, topk = model["nodes"]
     index = [t["name"] for t in model["tensors"]]
     assert [index[i] for i in conv["inputs"]] == ["x", "w"]  # trailing omitted inputs are not written
-    assert conv["attrs"] == {"pads": [1, 1, 1, 1], "activation": "clip", "activation_alpha": -1.5, "activation_beta": 6.0}
+    assert conv["attrs"] == {
+        "pads": [1, 1, 1, 1],
+        "activation": "clip",
+        "activation_alpha": -1.5,
+        "activation_beta": 6.0,
+    }
     assert conv2["attrs"] == {}
     assert [index[i] for i in topk["outputs"]] == ["values", "indices"]
     assert [index[i] for i in model["outputs"]] == ["conv2", "indices"]

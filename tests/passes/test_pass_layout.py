@@ -58,8 +58,12 @@ TRANSPARENT: dict[str, Callable[[B, Any], Any]] = {
     "local response norm": lambda b, x: b("LocalResponseNorm", x, size=3, axis=1),
     "prelu": lambda b, x: b("PRelu", b("Sin", x), b.const(8, 1, 1)),
     "channel shuffle": lambda b, x: b.reshape(b.transpose(b.reshape(x, -1, 2, 4, 8, 6), 0, 2, 1, 3, 4), -1, 8, 8, 6),
-    "pixel shuffle": lambda b, x: b.reshape(b.transpose(b.reshape(x, -1, 2, 2, 2, 8, 6), 0, 1, 4, 2, 5, 3), -1, 2, 16, 12),
-    "pixel unshuffle": lambda b, x: b.reshape(b.transpose(b.reshape(x, -1, 8, 4, 2, 3, 2), 0, 1, 3, 5, 2, 4), -1, 32, 4, 3),
+    "pixel shuffle": lambda b, x: b.reshape(
+        b.transpose(b.reshape(x, -1, 2, 2, 2, 8, 6), 0, 1, 4, 2, 5, 3), -1, 2, 16, 12
+    ),
+    "pixel unshuffle": lambda b, x: b.reshape(
+        b.transpose(b.reshape(x, -1, 8, 4, 2, 3, 2), 0, 1, 3, 5, 2, 4), -1, 32, 4, 3
+    ),
     "argmax": lambda b, x: b("Mul", x, b("Cast", b("ArgMax", x, axis=1), to="f32")),
     "squeeze and excite": lambda b, x: b(
         "Mul", x, b("Sigmoid", b.conv(b("Relu", b.conv(b("ReduceMean", x, axes=[2, 3]), 4, kernel=1)), 8, kernel=1))
@@ -82,7 +86,9 @@ def test_no_transpose_stays_between_convolutions(name: str, batch: int | str) ->
 OPAQUE: dict[str, Callable[[B, Any], Any]] = {
     "reshape that mixes": lambda b, x: b.reshape(x, -1, 8, 6, 8),
     "trilu": lambda b, x: b("Trilu", x),
-    "gather of a matrix": lambda b, x: b.reshape(b("Gather", x, b.data([[0, 1], [2, 3]], np.int64), axis=1), -1, 4, 8, 6),
+    "gather of a matrix": lambda b, x: b.reshape(
+        b("Gather", x, b.data([[0, 1], [2, 3]], np.int64), axis=1), -1, 4, 8, 6
+    ),
 }
 
 
@@ -249,7 +255,9 @@ def test_min_cut_against_every_assignment(seed: int) -> None:
     graph = MinCut()
     variables = [graph.variable() for _ in range(n)]
     unary = rng.integers(0, 9, (n, 2))
-    edges = [(int(i), int(j), int(c)) for i, j, c in zip(rng.integers(0, n, 9), rng.integers(0, n, 9), rng.integers(1, 9, 9))]
+    edges = [
+        (int(i), int(j), int(c)) for i, j, c in zip(rng.integers(0, n, 9), rng.integers(0, n, 9), rng.integers(1, 9, 9))
+    ]
     for v, (a, b) in zip(variables, unary):
         graph.cost_a(v, int(a))
         graph.cost_b(v, int(b))

@@ -53,9 +53,7 @@ FUNCTIONS: dict[str, tuple[Callable[[B, Any], Any], str]] = {
     ),
     "hardswish by hardsigmoid": (lambda b, x: b("Mul", x, b("HardSigmoid", x, alpha=1 / 6, beta=0.5)), "HardSwish"),
     "hardswish by min and max": (
-        lambda b, x: b(
-            "Mul", b("Div", b("Min", b.scalar(6), b("Relu", b("Add", x, b.scalar(3)))), b.scalar(6)), x
-        ),
+        lambda b, x: b("Mul", b("Div", b("Min", b.scalar(6), b("Relu", b("Add", x, b.scalar(3)))), b.scalar(6)), x),
         "HardSwish",
     ),
     "hardsigmoid": (

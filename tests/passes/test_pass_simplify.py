@@ -144,7 +144,9 @@ def test_reciprocal_of_root_and_division() -> None:
     graph, _ = optimized(lambda b: b("Div", b.scalar(1), b("Sqrt", b.input(4))), low=0.5, high=2.0)
     assert ops(graph) == {"Rsqrt": 1}
     graph, _ = optimized(
-        lambda b: b("Mul", b("Sin", b.input(4)), b("Div", b.scalar(1), b("Exp", b.input(4, name="y")))), low=0.5, high=2.0
+        lambda b: b("Mul", b("Sin", b.input(4)), b("Div", b.scalar(1), b("Exp", b.input(4, name="y")))),
+        low=0.5,
+        high=2.0,
     )
     assert ops(graph) == {"Sin": 1, "Exp": 1, "Div": 1}
 
@@ -339,7 +341,9 @@ def test_expand_before_broadcasting_is_dropped() -> None:
 
 @pytest.mark.parametrize(("inner", "wanted"), [("i64", {}), ("f32", {"Cast": 2}), ("i8", {"Cast": 2})])
 def test_casts_merge_only_when_nothing_is_lost(inner: str, wanted: dict[str, int]) -> None:
-    graph, _ = optimized(lambda b: b("Neg", b("Cast", b("Cast", b("Abs", b.input(5, dtype="i32")), to=inner), to="i32")))
+    graph, _ = optimized(
+        lambda b: b("Neg", b("Cast", b("Cast", b("Abs", b.input(5, dtype="i32")), to=inner), to="i32"))
+    )
     assert ops(graph) == {"Abs": 1, "Neg": 1, **wanted}
 
 
