@@ -46,6 +46,7 @@ class Scope:
 
     opsets: dict[str, int]
     functions: dict[tuple[str, str], Any]
+    graph: Graph  # the graph that nodes of this scope are added to
     parent: Scope | None = None
     values: dict[str, Any] = field(default_factory=dict)
     initializers: dict[str, Any] = field(default_factory=dict)
@@ -53,11 +54,13 @@ class Scope:
     prefix: str = ""
     where: str = ""  # of the call, for nodes of function bodies
     depth: int = 0
+    captures: list[Value] = field(default_factory=list)  # of the graph outside, by a sub-graph, in the order of its inputs
 
     def child(self, **changes: Any) -> Scope:
         return Scope(
             opsets=changes.pop("opsets", self.opsets),
             functions=self.functions,
+            graph=changes.pop("graph", self.graph),
             depth=self.depth + 1,
             **changes,
         )
@@ -93,6 +96,7 @@ class Importer:
         self.graph = Graph(file.model.graph.name or "main")
         self.problems: dict[tuple[str, str], _Row] = {}
         self.refusals: list[tuple[str, str]] = []  # (place, the runtime's own message)
+        self._dtypes: dict[str, str] | None = None
         self._nodes_seen = 0
         self._last_order = -1  # grows with every node added; tells the nodes of one handler
         self._constant_cache: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
@@ -102,12 +106,14 @@ class Importer:
         model = self.file.model
         opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
         opsets.setdefault("", 1)
-        scope = Scope(opsets, {(f.domain, f.name): f for f in model.functions})
+        scope = Scope(opsets, {(f.domain, f.name): f for f in model.functions}, self.graph)
         proto = model.graph
         scope.initializers = {t.name: t for t in proto.initializer}
+        declare_inputs(self, proto, scope)
+        for output in proto.output:  # kept free: a user addresses outputs by name
+            self.graph.unique_name(output.name)
         for sparse in proto.sparse_initializer:
             scope.values[sparse.values.name] = self.constant(sparse.values.name, self.dense(sparse))
-        declare_inputs(self, proto, scope)
         self.run_nodes(proto.node, scope)
         outputs = [self._lookup(o.name, scope, "the graph's outputs") for o in proto.output]
         self._raise_problems()
@@ -121,11 +127,14 @@ class Importer:
     def _output_values(self, names: list[str], values: list[Any]) -> list[Value]:
         """Every output of the model is a node's own output: inputs, constants and repeats go through Identity."""
         result: list[Value] = []
+        inputs = {v.name for v in self.graph.inputs}
         for name, value in zip(names, values):
             if value is None or isinstance(value, list):
                 raise UnsupportedError(f"output '{name}' is a sequence or an optional, not a tensor")
             if value.producer is None or any(value is r for r in result):
-                value = self.graph.add("Identity", [value], {}, [name], name=name)[0]
+                value = self.graph.add("Identity", [value], {}, 1, name=name)[0]
+            if name not in inputs:
+                value.name = name  # reserved when the graph began
             result.append(value)
         return result
 
@@ -191,15 +200,62 @@ class Importer:
 
     # -- names ------------------------------------------------------------------------------------
     def _lookup(self, name: str, scope: Scope, reader: str) -> Any:
-        at: Scope | None = scope
-        while at is not None:
-            if name in at.values:
-                return at.values[name]
-            if name in at.initializers:
-                at.values[name] = self.tensor_value(name, at.initializers[name])
-                return at.values[name]
-            at = at.parent
-        raise BadFileError(f"{reader} reads '{name}', which nothing before it writes")
+        if name in scope.values:
+            return scope.values[name]
+        if name in scope.initializers:
+            current, self.graph = self.graph, scope.graph
+            try:
+                scope.values[name] = self.tensor_value(name, scope.initializers[name])
+            finally:
+                self.graph = current
+            return scope.values[name]
+        if scope.parent is None:
+            raise BadFileError(f"{reader} reads '{name}', which nothing before it writes")
+        value = self._lookup(name, scope.parent, reader)
+        if scope.graph is not scope.parent.graph:
+            value = scope.values[name] = self._capture(name, value, scope)
+        return value
+
+    def _capture(self, name: str, value: Any, scope: Scope) -> Any:
+        """A tensor of the graph outside, as an input of the sub-graph; constants are simply repeated."""
+        if not isinstance(value, Value):
+            if isinstance(value, TensorSequence):
+                raise Unsupported(f"the sub-graph reads '{name}', a sequence of the graph around it")
+            return value
+        if value.data is not None:
+            return scope.graph.constant(name, value.data)
+        scope.captures.append(value)
+        return self.open_input(scope.graph, name, value)
+
+    def open_input(self, graph: Graph, name: str, outside: Value, keep_type: bool = True) -> Value:
+        """An input of a sub-graph like the tensor `outside`; any shape when that changes (or is not known)."""
+        types = outside.types
+        dtype = types[0].dtype if types else self.declared_dtype(outside.name)
+        if not dtype:
+            raise Unsupported(f"a sub-graph reads '{outside.name}', whose data type only the run knows")
+        static = bool(types) and keep_type and all(t == types[0] for t in types)
+        value = graph.add_input(name, dtype, types[0].shape if static else None)
+        if keep_type:
+            value.types = types
+            value.known = (None,) * len(types)
+        return value
+
+    def declared_dtype(self, name: str) -> str:
+        """Data type of a tensor from ONNX's own inference, "" when that does not know it either."""
+        if self._dtypes is None:
+            self._dtypes = {}
+            try:
+                model = self.onnx.shape_inference.infer_shapes(self.file.model)
+            except Exception:  # it refuses some models that are sound; without it only the type hint is missing
+                model = self.file.model
+            graphs = [model.graph]
+            while graphs:
+                graph = graphs.pop()
+                for info in [*graph.value_info, *graph.output, *graph.input]:
+                    self._dtypes.setdefault(info.name, dtype_name(info.type.tensor_type.elem_type) or "")
+                for node in graph.node:
+                    graphs += [a.g for a in node.attribute if a.HasField("g")]
+        return self._dtypes.get(name, "")
 
     # -- nodes ------------------------------------------------------------------------------------
     def run_nodes(self, nodes: Sequence[Any], scope: Scope) -> None:
@@ -222,6 +278,31 @@ class Importer:
             inner.values[info.name] = value
         self.run_nodes(proto.node, inner)
         return [self._lookup(o.name, inner, "a sub-graph's outputs") for o in proto.output]
+
+    def build_subgraph(
+        self, proto: Any, scope: Scope, inputs: Sequence[tuple[Value, bool]], prefix: str
+    ) -> tuple[Graph, list[Value]]:
+        """Imports a body as a graph of its own. `inputs`: the tensor that each input begins with, and whether its type
+        stays the same from one iteration to the next. Returns the graph and what it captures (its further inputs)."""
+        saved = self.graph, self._last_order, self._constant_cache
+        graph = Graph(f"{prefix}{proto.name or 'body'}")
+        graph.probes = self.graph.probes
+        self.graph, self._last_order, self._constant_cache = graph, -1, {}
+        try:
+            inner = scope.child(parent=scope, attributes=scope.attributes, where=scope.where, graph=graph)
+            inner.initializers = {t.name: t for t in proto.initializer}
+            for info, (value, stable) in zip(proto.input, inputs):
+                inner.values[info.name] = self.open_input(graph, info.name, value, stable)
+            self.run_nodes(proto.node, inner)
+            outputs = [self._lookup(o.name, inner, "a sub-graph's outputs") for o in proto.output]
+            if any(o is POISON for o in outputs):
+                raise Unsupported("its sub-graph holds operators that are not supported")
+            if any(not isinstance(o, Value) for o in outputs):
+                raise Unsupported("its sub-graph gives a sequence or an optional")
+            graph.set_outputs(self._output_values([o.name for o in proto.output], outputs))
+            return graph, inner.captures
+        finally:
+            self.graph, self._last_order, self._constant_cache = saved
 
     def _run_node(self, proto: Any, scope: Scope, index: int) -> None:
         domain = onnx_registry.DOMAIN_ALIASES.get(proto.domain, proto.domain)

@@ -48,6 +48,7 @@ def file_dims(info: Any) -> list[int | Symbol] | None:
 def declare_inputs(importer: Importer, proto: Any, scope: Scope) -> None:
     graph = importer.graph
     declared: list[tuple[Any, str, list[int | Symbol]]] = []
+    fixed: list[tuple[Any, str]] = []
     for info in real_inputs(proto):
         if not info.type.HasField("tensor_type"):
             kind = info.type.WhichOneof("value") or "unknown"
@@ -56,11 +57,7 @@ def declare_inputs(importer: Importer, proto: Any, scope: Scope) -> None:
         if dtype is None:
             raise UnsupportedError(f"input '{info.name}' has a data type that edgec does not know (strings, float8...)")
         if info.name in importer.fixed:
-            data = np.asarray(importer.fixed[info.name]).astype(NUMPY.get(dtype, np.float32))
-            dims = file_dims(info)
-            if dims is not None and data.ndim != len(dims):
-                data = data.reshape([d if isinstance(d, int) else -1 for d in dims] if data.size == 1 else data.shape)
-            scope.values[info.name] = graph.constant(info.name, data)
+            fixed.append((info, dtype))
             continue
         dims = file_dims(info)
         wanted = importer.shapes.get(info.name)
@@ -83,6 +80,12 @@ def declare_inputs(importer: Importer, proto: Any, scope: Scope) -> None:
     for info, dtype, dims in declared:
         shape = [d.name if isinstance(d, Symbol) else d for d in dims]
         scope.values[info.name] = graph.add_input(info.name, dtype, shape)
+    for info, dtype in fixed:  # behind the symbols: a constant has one type per probe
+        data = np.asarray(importer.fixed[info.name]).astype(NUMPY.get(dtype, np.float32))
+        dims = file_dims(info)
+        if dims is not None and data.ndim != len(dims) and data.size == 1:
+            data = data.reshape([1] * len(dims))
+        scope.values[info.name] = graph.constant(info.name, data)
 
 
 def _check_override(name: str, file: list[int | Symbol], wanted: tuple[int | Symbol, ...]) -> None:
