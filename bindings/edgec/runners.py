@@ -18,6 +18,10 @@ from edgec.session import Session
 Array = np.ndarray[Any, Any]
 
 
+# The converter's mark on a tensor that it keeps channels-last where the source has it channels-first.
+CHANNELS_LAST = ":nhwc"
+
+
 class Runner:
     """Computes outputs from inputs. `inputs` is None where the source does not say what it wants.
 
@@ -28,6 +32,8 @@ class Runner:
     inputs: tuple[TensorSpec, ...] | None = None
     symbols: Mapping[str, tuple[int, int]] = MappingProxyType({})
     output_names: tuple[str, ...] | None = None
+    # False where equal names may denote different tensors: exporters number what they decompose anew.
+    exact_names = True
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, in the model's order. `feeds` in input order; names matter where the source has some."""
@@ -75,7 +81,11 @@ class EdgeRunner(Runner):
         for node in self.model.native.nodes():
             for name in node["outputs"]:
                 if name is not None and name in known:
-                    marked[name] = session.tensor(name)
+                    value = session.tensor(name)
+                    if name.endswith(CHANNELS_LAST) and value.ndim > 2:
+                        marked.setdefault(name.removesuffix(CHANNELS_LAST), np.moveaxis(value, -1, 1))
+                    else:
+                        marked.setdefault(name, value)
         for spec, value in zip(session.outputs, outputs, strict=True):
             marked.setdefault(spec.name, value)
         return marked
@@ -164,6 +174,8 @@ class OnnxRunner(Runner):
 class TorchRunner(Runner):
     """A TorchScript file, a torch.export program, or an nn.Module."""
 
+    exact_names = False
+
     def __init__(self, source: Any, label: str, threads: int | None = None) -> None:
         self._torch = _import("torch", "running a PyTorch model")
         self._threads = threads or None
@@ -221,7 +233,8 @@ class TorchRunner(Runner):
                     found[n.name] = value.detach().cpu().numpy().copy()
                 return value
 
-        module = self._program.module()
+        # The exporter sees the program without in-place operators, and so do the names in our file.
+        module = self._program.run_decompositions({}).module()
         with torch.no_grad(), _failures_named(self.label, feeds):
             result = Recorder(module).run(*(torch.from_numpy(np.array(v)) for v in feeds.values()))
         for i, t in enumerate(_flatten(torch, result)):

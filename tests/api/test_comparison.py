@@ -177,3 +177,39 @@ def test_threads(rng):
     model = edgec.Model.from_bytes(heavy(65).data)
     result = edgec.compare(edgec.Session(model, threads=2), model, atol=0, rtol=0)
     assert result.ok
+
+
+def test_channels_last_tensors_are_found_under_their_own_name(tmp_path, rng):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import helper, numpy_helper
+
+    weight = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["conv"]), helper.make_node("Relu", ["conv"], ["relu"])]
+    nodes += [helper.make_node("Conv", ["relu", "w2"], ["y"])]
+    weights = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w2")]
+    info = [helper.make_tensor_value_info("x", 1, [1, 3, 8, 7]), helper.make_tensor_value_info("y", 1, [1, 4, 6, 5])]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "n.onnx")
+    model = edgec.convert(tmp_path / "n.onnx")
+    result = edgec.compare(model, tmp_path / "n.onnx", mark_all=True)
+    assert result.ok
+    assert {r.name: r.shape_a for r in result.rows} == {"relu": (1, 4, 6, 5), "y": (1, 4, 6, 5)}
+
+
+def test_torch_names_that_mean_something_else_are_left_out():
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return (x * 2).reshape(3, 2)  # torch calls the product "mul", our tensor of that name has another shape
+
+    graph = Graph("named")
+    x = graph.add_input("x", "f32", (1, 6))
+    (y,) = graph.add("Reshape", [x, graph.constant("s", np.array([2, 3], np.int64))], outputs=["mul"])
+    (y,) = graph.add("Mul", [y, graph.constant("two", np.float32(2))], outputs=["product"])
+    graph.set_outputs(graph.add("Reshape", [y, graph.constant("t", np.array([3, 2], np.int64))], outputs=["y"]))
+    program = torch.export.export(Net().eval(), (torch.zeros(1, 6),))
+    result = edgec.compare(edgec.Model.from_bytes(to_bytes(graph)), program, mark_all=True)
+    assert result.ok
+    assert [r.name for r in result.rows] == ["y"]
