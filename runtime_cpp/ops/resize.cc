@@ -39,50 +39,135 @@ ResizeOptions options_of(const NodeContext& ctx) {
   return options;
 }
 
+// An f32 input as doubles; `out` stays as it is when the input is absent or empty.
+Status value_floats(const NodeContext& ctx, int input, std::vector<double>* out) {
+  if (!ctx.has_input(input) || ctx.input(input).shape.elements() == 0) return ok_status();
+  const char* name = ctx.op().inputs[static_cast<size_t>(input)].name.c_str();
+  if (ctx.input(input).dtype != DType::kF32)
+    return ctx.fail(StatusCode::kUnsupported, "input %d ('%s') has type %s, supported: f32", input, name,
+                    ctx.input(input).to_string().c_str());
+  const float* values = ctx.value_as<float>(input);
+  if (values == nullptr)
+    return ctx.fail(StatusCode::kNeedsValue, "input %d ('%s') must be known before the run", input, name);
+  out->assign(values, values + ctx.input(input).shape.elements());
+  return ok_status();
+}
+
+// What the node says about sizes, one entry per dimension of x or none.
+struct Request {
+  std::vector<int64_t> sizes;
+  std::vector<double> scales, roi;
+  bool listed[kMaxRank];  // dimensions that attribute 'axes' names
+};
+
+// Values of inputs hold one entry per listed axis; the others keep their size.
+template <class T, class Default>
+Status spread(const NodeContext& ctx, const std::vector<int>& axes, const char* what, const Default& fallback,
+              std::vector<T>* values) {
+  const size_t rank = static_cast<size_t>(ctx.input(0).shape.rank());
+  if (values->empty() || (axes.empty() && values->size() == rank)) return ok_status();
+  if (values->size() != (axes.empty() ? rank : axes.size()))
+    return ctx.fail(StatusCode::kShape, "got %zu %s for %zu dimensions of input 'x' %s", values->size(), what,
+                    axes.empty() ? rank : axes.size(), ctx.input(0).to_string().c_str());
+  std::vector<T> all(rank);
+  for (size_t i = 0; i < rank; ++i) all[i] = fallback(static_cast<int>(i));
+  for (size_t k = 0; k < axes.size(); ++k) all[static_cast<size_t>(axes[k])] = (*values)[k];
+  *values = std::move(all);
+  return ok_status();
+}
+
+Status read_request(const NodeContext& ctx, Request* request) {
+  const Shape& x = ctx.input(0).shape;
+  const int rank = x.rank();
+  std::vector<int> axes;
+  for (int64_t a : ctx.attr_ints("axes")) {
+    if (a < -rank || a >= rank)
+      return ctx.fail(StatusCode::kInvalidArgument, "axis %lld is outside [%d, %d)",
+                      static_cast<long long>(a), -rank, rank);
+    axes.push_back(static_cast<int>(a < 0 ? a + rank : a));
+  }
+  for (int i = 0; i < rank; ++i)
+    request->listed[i] = axes.empty() || std::find(axes.begin(), axes.end(), i) != axes.end();
+  request->sizes = ctx.attr_ints("sizes");
+  request->scales = ctx.attr_floats("scales");
+  request->roi = ctx.attr_floats("roi");
+  if (ctx.has_input(1) && ctx.input(1).shape.elements() > 0) EDGEC_TRY(ctx.value_ints(1, &request->sizes));
+  EDGEC_TRY(value_floats(ctx, 2, &request->scales));
+  EDGEC_TRY(value_floats(ctx, 3, &request->roi));
+  EDGEC_TRY(spread(
+      ctx, axes, "sizes", [&](int i) { return x[i]; }, &request->sizes));
+  EDGEC_TRY(spread(
+      ctx, axes, "scales", [](int) { return 1.0; }, &request->scales));
+  for (double edge : request->roi)
+    if (!(std::fabs(edge) <= 1e9))
+      return ctx.fail(StatusCode::kInvalidArgument,
+                      "roi holds %g, expected coordinates relative to the input", edge);
+  const size_t half = request->roi.size() / 2;
+  std::vector<double> starts(request->roi.begin(), request->roi.begin() + static_cast<std::ptrdiff_t>(half));
+  std::vector<double> ends(request->roi.begin() + static_cast<std::ptrdiff_t>(half), request->roi.end());
+  EDGEC_TRY(spread(
+      ctx, axes, "starts of roi", [](int) { return 0.0; }, &starts));
+  EDGEC_TRY(spread(
+      ctx, axes, "ends of roi", [](int) { return 1.0; }, &ends));
+  request->roi = starts;
+  request->roi.insert(request->roi.end(), ends.begin(), ends.end());
+  if (request->sizes.empty() && request->scales.empty())
+    return ctx.fail(StatusCode::kInvalidArgument, "neither sizes nor scales are given");
+  return ok_status();
+}
+
+// not_larger, not_smaller: one scale for all listed axes, so that the result fits into (or covers) the sizes.
+void keep_aspect(const NodeContext& ctx, Request* request) {
+  const std::string& policy = ctx.attr_string("keep_aspect");
+  if (policy == "stretch" || request->sizes.empty()) return;
+  const Shape& x = ctx.input(0).shape;
+  double ratio = 0;
+  bool first = true;
+  for (int i = 0; i < x.rank(); ++i) {
+    if (!request->listed[i] || x[i] == 0) continue;
+    const double r = static_cast<double>(request->sizes[static_cast<size_t>(i)]) / static_cast<double>(x[i]);
+    ratio = first ? r : policy == "not_larger" ? std::min(ratio, r) : std::max(ratio, r);
+    first = false;
+  }
+  request->scales.assign(static_cast<size_t>(x.rank()), 1.0);
+  for (int i = 0; i < x.rank(); ++i) {
+    if (!request->listed[i]) continue;
+    request->scales[static_cast<size_t>(i)] = ratio;
+    const double size = std::floor(static_cast<double>(x[i]) * ratio + 0.5);
+    request->sizes[static_cast<size_t>(i)] = static_cast<int64_t>(std::min(std::max(size, -1.0), 4e9));
+  }
+}
+
 // Output sizes and scales of all axes. Sizes win; scales beside them only map coordinates.
 Status resolve_axes(const NodeContext& ctx, ResizeAxis* axes) {
+  Request request;
+  EDGEC_TRY(read_request(ctx, &request));
+  keep_aspect(ctx, &request);
   const Shape& x = ctx.input(0).shape;
   const size_t rank = static_cast<size_t>(x.rank());
-  std::vector<int64_t> sizes = ctx.attr_ints("sizes");
-  std::vector<double> scales = ctx.attr_floats("scales");
-  if (ctx.has_input(1) && ctx.input(1).shape.elements() > 0) EDGEC_TRY(ctx.value_ints(1, &sizes));
-  if (ctx.has_input(2) && ctx.input(2).shape.elements() > 0) {
-    if (ctx.input(2).dtype != DType::kF32)
-      return ctx.fail(StatusCode::kUnsupported, "input 2 ('scales') has type %s, supported: f32",
-                      ctx.input(2).to_string().c_str());
-    const float* values = ctx.value_as<float>(2);
-    if (values == nullptr)
-      return ctx.fail(StatusCode::kNeedsValue, "input 2 ('scales') must be known before the run");
-    scales.assign(values, values + ctx.input(2).shape.elements());
-  }
-  if (sizes.empty() && scales.empty())
-    return ctx.fail(StatusCode::kInvalidArgument, "neither sizes nor scales are given");
-  if ((!sizes.empty() && sizes.size() != rank) || (!scales.empty() && scales.size() != rank))
-    return ctx.fail(StatusCode::kShape, "got %zu sizes and %zu scales for %zu dimensions of input 'x' %s",
-                    sizes.size(), scales.size(), rank, x.to_string().c_str());
-  const std::vector<double>& roi = ctx.attr_floats("roi");
-  if (!roi.empty() && roi.size() != 2 * rank)
-    return ctx.fail(StatusCode::kShape, "attribute 'roi' has %zu values, expected %zu", roi.size(), 2 * rank);
+  // The crop's scale plays no part in its coordinates.
+  const bool crop = ctx.attr_string("coordinate") == "tf_crop_and_resize";
   for (size_t i = 0; i < rank; ++i) {
     ResizeAxis& axis = axes[i];
     axis.input = x[static_cast<int>(i)];
     if (axis.input > std::numeric_limits<int32_t>::max())
       return ctx.fail(StatusCode::kUnsupported, "dimension %zu of input 'x' %s is beyond 2^31", i,
                       x.to_string().c_str());
-    axis.roi_start = roi.empty() ? 0 : roi[i];
-    axis.roi_end = roi.empty() ? 1 : roi[rank + i];
+    axis.roi_start = request.roi.empty() ? 0 : request.roi[i];
+    axis.roi_end = request.roi.empty() ? 1 : request.roi[rank + i];
     double wanted = static_cast<double>(axis.input);
-    if (!scales.empty()) {
-      axis.scale = static_cast<float>(scales[i]);
+    if (!request.scales.empty()) {
+      axis.scale = static_cast<float>(request.scales[i]);
       if (!(axis.scale > 0) || !std::isfinite(axis.scale))
-        return ctx.fail(StatusCode::kInvalidArgument, "scale %g of dimension %zu is not positive", scales[i],
-                        i);
+        return ctx.fail(StatusCode::kInvalidArgument, "scale %g of dimension %zu is not positive",
+                        request.scales[i], i);
       // In f32, as the frameworks do it: 10 x f32(0.7) is 7.
       wanted = static_cast<double>(static_cast<float>(axis.input) * axis.scale);
-      if (ctx.attr_string("coordinate") == "tf_crop_and_resize") wanted *= axis.roi_end - axis.roi_start;
+      if (crop) wanted *= axis.roi_end - axis.roi_start;
     }
-    axis.output =
-        sizes.empty() ? static_cast<int64_t>(std::min(std::floor(std::max(wanted, 0.0)), 4e9)) : sizes[i];
+    axis.output = request.sizes.empty()
+                      ? static_cast<int64_t>(std::min(std::floor(std::max(wanted, 0.0)), 4e9))
+                      : request.sizes[i];
     if (axis.output < 0 || axis.output > std::numeric_limits<int32_t>::max())
       return ctx.fail(StatusCode::kShape, "dimension %zu of the output would be %lld", i,
                       static_cast<long long>(axis.output));
@@ -90,9 +175,7 @@ Status resolve_axes(const NodeContext& ctx, ResizeAxis* axes) {
       return ctx.fail(StatusCode::kShape, "dimension %zu of input 'x' %s is empty, the output's is %lld", i,
                       x.to_string().c_str(), static_cast<long long>(axis.output));
     const double output = static_cast<double>(axis.output);
-    // The crop's scale plays no part in its coordinates.
-    const bool crop = ctx.attr_string("coordinate") == "tf_crop_and_resize";
-    axis.exact = scales.empty() || crop || std::fabs(wanted - output) <= 1e-6 * output;
+    axis.exact = request.scales.empty() || crop || std::fabs(wanted - output) <= 1e-6 * output;
     if (!axis.exact && (std::fabs(wanted - output) > 1 || wanted < 0.25) && axis.output > 0)
       return ctx.fail(StatusCode::kInvalidArgument,
                       "size %lld and scale %g of dimension %zu contradict each other: the input has %lld",
@@ -126,7 +209,7 @@ template <class T>
 void set_element(void* element, double value) {
   const double low = static_cast<double>(std::numeric_limits<T>::lowest());
   const double high = static_cast<double>(std::numeric_limits<T>::max());
-  const T converted = static_cast<T>(std::min(std::max(value, low), high));
+  const T converted = std::isnan(value) ? T{0} : static_cast<T>(std::min(std::max(value, low), high));
   std::memcpy(element, &converted, sizeof converted);
 }
 
@@ -204,8 +287,9 @@ EDGEC_REGISTER(resize) {
           "sizes win, "
           "and scales beside them only map coordinates.")
       .input("x", "nearest: any type; linear and cubic: f32")
-      .optional("sizes", "i64 [rank], known before the run")
-      .optional("scales", "f32 [rank], known before the run")
+      .optional("sizes", "i64 [rank or axes], known before the run")
+      .optional("scales", "f32 [rank or axes], known before the run")
+      .optional("roi", "f32 [2 * that], starts and ends, known before the run")
       .output("y")
       .attr("mode", "nearest", "", kModes)
       .attr("coordinate", "half_pixel", "how an output index maps to a place on the input axis", kCoordinates)
@@ -216,6 +300,11 @@ EDGEC_REGISTER(resize) {
       .attr("antialias", 0, "1: when shrinking, the filter covers all input pixels under an output pixel")
       .attr("scales", std::vector<double>{}, "used when the input is absent")
       .attr("sizes", std::vector<int64_t>{}, "used when the input is absent")
+      .attr("axes", std::vector<int64_t>{},
+            "the inputs sizes, scales and roi speak of these axes only; empty: all")
+      .attr("keep_aspect", "stretch",
+            "one scale for all axes, so that the result fits into or covers the sizes",
+            "stretch|not_larger|not_smaller")
       .attr("roi", std::vector<double>{},
             "tf_crop_and_resize: starts, then ends of all axes, relative to the input")
       .flags(kPitchedInputs | kPitchedOutputs)

@@ -6,7 +6,8 @@ namespace edgec {
 namespace {
 
 Status infer(InferContext& ctx) {
-  EDGEC_TRY(ctx.want_dtype(0, {DType::kF32, DType::kF64, DType::kI32, DType::kI64, DType::kI8, DType::kU8}));
+  EDGEC_TRY(ctx.want_dtype(0, {DType::kF32, DType::kF64, DType::kI32, DType::kI64, DType::kU32, DType::kU64,
+                               DType::kI8, DType::kU8}));
   const Shape& x = ctx.input(0).shape;
   int axis = 0;
   EDGEC_TRY(ctx.normalize_axis(ctx.attr_int("axis"), x.rank(), &axis));
@@ -93,6 +94,10 @@ Status prepare(PrepareContext& ctx) {
       return set_typed<int32_t>(ctx, split, k[0]);
     case DType::kI64:
       return set_typed<int64_t>(ctx, split, k[0]);
+    case DType::kU32:
+      return set_typed<uint32_t>(ctx, split, k[0]);
+    case DType::kU64:
+      return set_typed<uint64_t>(ctx, split, k[0]);
     case DType::kI8:
       return set_typed<int8_t>(ctx, split, k[0]);
     case DType::kU8:
@@ -110,7 +115,7 @@ EDGEC_REGISTER(topk) {
           "The k greatest (or least) elements along an axis, in order. Equal elements come by index; NaN "
           "counts as "
           "greater than every number.")
-      .input("x", "f32, f64, i32, i64, i8, u8")
+      .input("x", "f32, f64, i32, i64, u32, u64, i8, u8")
       .input("k", "i64, one element, known before the run")
       .output("values")
       .optional_output("indices", "i64")

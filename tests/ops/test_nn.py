@@ -276,6 +276,27 @@ def test_resize_crop(rng: np.random.Generator, mode: str) -> None:
     close(got, expected, 9 * 8 * EPS * 7.5)
 
 
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+@pytest.mark.parametrize("axes", [[1, 2], [2, 1], [-2], None])
+def test_resize_of_some_axes_with_aspect(rng: np.random.Generator, policy: str, axes: list[int] | None) -> None:
+    x = normal(rng, 2, 6, 9, 3)
+    sizes = [7, 12][: len(axes)] if axes else [2, 8, 7, 3]
+    if policy != "stretch" and not axes:
+        axes, sizes = [1, 2], [8, 7]
+    theirs = {"mode": "linear", "keep_aspect_ratio_policy": policy}
+    ours = {"mode": "linear", "keep_aspect": policy}
+    if axes:
+        positive = [a % 4 for a in axes]  # the reference does not take negative ones
+        theirs["axes"], ours["axes"] = positive, axes
+    got = one("Resize", x, np.array(sizes, np.int64), **ours)
+    close(got, onnx_resize(x, sizes, None, **theirs), (9 * 2 + 20) * EPS * magnitude(x))
+    if axes:
+        scales = [1.5] * len(axes)
+        got = one("Resize", x, None, np.array(scales, np.float32), mode="linear", axes=axes)
+        expected = onnx_resize(x, None, scales, mode="linear", axes=positive)
+        close(got, expected, (9 * 2 + 20) * EPS * magnitude(x))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.float16, np.int32, np.int64, np.float64, np.bool_])
 def test_resize_nearest_of_any_type(rng: np.random.Generator, dtype: type) -> None:
     x = rng.integers(0, 2 if dtype == np.bool_ else 100, (2, 4, 5, 3)).astype(dtype)
@@ -299,6 +320,8 @@ def test_resize_divides_as_the_frameworks_do() -> None:
     [
         ({}, "neither"),
         ({"sizes": [1, 2]}, "2 sizes"),
+        ({"sizes": [1, 2, 3, 4], "axes": [4]}, "axis 4"),
+        ({"sizes": [1, 2, 3, 4], "roi": [float("nan")] * 8}, "roi holds"),
         ({"scales": [1.0, -2.0, 1.0, 1.0]}, "not positive"),
         ({"scales": [1.0, float("nan"), 1.0, 1.0]}, "not positive"),
         ({"sizes": [1, -4, 2, 3]}, "would be -4"),
@@ -596,7 +619,7 @@ def test_cumsum(rng: np.random.Generator, dtype: type) -> None:
                 np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, np.int8, np.uint8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, np.uint32, np.uint64, np.int8, np.uint8])
 def test_top_k(rng: np.random.Generator, dtype: type) -> None:
     for shape in ((1,), (20,), (3, 50), (50, 3), (2, 9, 5)):
         x = rng.integers(0, 12, shape).astype(dtype)
