@@ -1,10 +1,11 @@
+#include "kernels/attention/attention.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <vector>
 
-#include "kernels/attention/attention.h"
 #include "ops/conv.h"
 #include "ops/epilogue.h"
 
@@ -18,7 +19,8 @@ Status infer(InferContext& ctx) {
   for (int i : {kQ, kK, kV}) EDGEC_TRY(ctx.want_rank(i, 4));
   const Shape &q = ctx.input(kQ).shape, &k = ctx.input(kK).shape, &v = ctx.input(kV).shape;
   if (q[0] != k[0] || q[0] != v[0] || k[1] != v[1] || k[2] != v[2] || q[3] != k[3])
-    return ctx.fail(StatusCode::kShape, "q [B,H,S,D], k [B,Hk,T,D] and v [B,Hk,T,Dv] do not fit: got %s, %s, %s",
+    return ctx.fail(StatusCode::kShape,
+                    "q [B,H,S,D], k [B,Hk,T,D] and v [B,Hk,T,Dv] do not fit: got %s, %s, %s",
                     q.to_string().c_str(), k.to_string().c_str(), v.to_string().c_str());
   if (k[1] < 1 || q[1] % k[1] != 0)
     return ctx.fail(StatusCode::kShape, "the %lld key heads must divide the %lld query heads",
@@ -35,8 +37,8 @@ Status infer(InferContext& ctx) {
 }
 
 struct AttentionStep final : Step {
-  // Per key head, the queries of all heads that use it are rows of one matrix: row r is query r % queries of head
-  // r / queries of the group.
+  // Per key head, the queries of all heads that use it are rows of one matrix: row r is query r % queries of
+  // head r / queries of the group.
   int64_t batch = 0, heads = 0, key_heads = 0, queries = 0, keys = 0, depth = 0, value_depth = 0;
   float scale = 1;
   bool causal = false;
@@ -92,7 +94,8 @@ struct AttentionStep final : Step {
 
   // Rows [r, r + row_block) of one key head.
   void attend(const StepArgs& args, int64_t head, int64_t slot, int64_t r, std::byte* scratch) const {
-    const TensorView &q = *args.inputs[kQ], &k = *args.inputs[kK], &v = *args.inputs[kV], &y = *args.outputs[0];
+    const TensorView &q = *args.inputs[kQ], &k = *args.inputs[kK], &v = *args.inputs[kV],
+                     &y = *args.outputs[0];
     const int64_t count = std::min(row_block, rows() - r);
     float* scores = reinterpret_cast<float*>(scratch);
     float* maximum = scores + row_block * key_block;
@@ -133,7 +136,8 @@ struct AttentionStep final : Step {
         block.mask_step = mask[3] == 1 ? 0 : 1;
         for (int64_t i = 0; i < count; ++i) {
           const int64_t h = head % key_heads * (heads / key_heads) + (r + i) / queries;
-          mask_rows[i] = mask_row(m.as<float>(), m.pitch, head / key_heads, h, (r + i) % queries) + t * block.mask_step;
+          mask_rows[i] =
+              mask_row(m.as<float>(), m.pitch, head / key_heads, h, (r + i) % queries) + t * block.mask_step;
         }
         block.mask = mask_rows;
       }
@@ -141,7 +145,8 @@ struct AttentionStep final : Step {
       if (t > 0) attention->scale_rows(out, y.pitch, count, value_depth, correction);
       for (int64_t i = 0; i < count; ++i) pointers[i] = scores + i * key_block;
       const float* values = v.as<float>() + head * keys * v.pitch;
-      const float* packed = reinterpret_cast<const float*>(args.scratch + value_offset) + slot * value_packing.floats();
+      const float* packed =
+          reinterpret_cast<const float*>(args.scratch + value_offset) + slot * value_packing.floats();
       weigh(pointers, count, t, block.keys, values, v.pitch, packed, out, y.pitch);
     }
     for (int64_t i = 0; i < count; ++i) correction[i] = 1.0f / sum[i];
@@ -237,21 +242,24 @@ Status prepare(PrepareContext& ctx) {
   // Few queries: keys and values are read once, so packing them would only cost.
   s.pack_keys = s.rows() > 4;
   s.pack_values = s.value_depth % s.row->lanes != 0;
-  // A block's scores stay in L1 and L2: 4 tiles of rows by 512 keys are 96 KiB at 12 rows. Blocks of keys begin at
-  // packed blocks.
+  // A block's scores stay in L1 and L2: 4 tiles of rows by 512 keys are 96 KiB at 12 rows. Blocks of keys
+  // begin at packed blocks.
   s.row_block = 4 * s.row->mr;
   const int64_t nr = s.row->nr;
-  s.key_block = std::min<int64_t>((512 + nr - 1) / nr * nr, (std::max<int64_t>(s.keys, 1) + nr - 1) / nr * nr);
+  s.key_block =
+      std::min<int64_t>((512 + nr - 1) / nr * nr, (std::max<int64_t>(s.keys, 1) + nr - 1) / nr * nr);
   const size_t key_bytes = s.pack_keys ? static_cast<size_t>(s.key_packing.floats()) * sizeof(float) : 0;
-  const size_t value_bytes = s.pack_values ? static_cast<size_t>(s.value_packing.floats()) * sizeof(float) : 0;
+  const size_t value_bytes =
+      s.pack_values ? static_cast<size_t>(s.value_packing.floats()) * sizeof(float) : 0;
   constexpr size_t kRoundBytes = size_t{4} << 20;
   const int64_t fit = static_cast<int64_t>(kRoundBytes / std::max<size_t>(key_bytes + value_bytes, 1));
   s.round = std::max<int64_t>(1, std::min(s.batch * s.key_heads, std::max<int64_t>(fit, ctx.threads())));
   s.value_offset = round_up_bytes(key_bytes * static_cast<size_t>(s.round));
   s.thread_offset = s.value_offset + round_up_bytes(value_bytes * static_cast<size_t>(s.round));
   const size_t rows = static_cast<size_t>(s.row_block);
-  s.thread_bytes = round_up_bytes(rows * static_cast<size_t>(s.key_block) * sizeof(float) + rows * 3 * sizeof(float) +
-                                  rows * 2 * sizeof(const float*) + rows * sizeof(int64_t));
+  s.thread_bytes =
+      round_up_bytes(rows * static_cast<size_t>(s.key_block) * sizeof(float) + rows * 3 * sizeof(float) +
+                     rows * 2 * sizeof(const float*) + rows * sizeof(int64_t));
   ctx.request_scratch(s.thread_offset + s.thread_bytes * static_cast<size_t>(ctx.threads()));
   ctx.set_step(std::move(step));
   return ok_status();
@@ -261,7 +269,9 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(attention) {
   registry.add("Attention")
-      .doc("softmax(q k^T scale + mask) v per head, by blocks: the scores of all queries and keys never exist at once.")
+      .doc(
+          "softmax(q k^T scale + mask) v per head, by blocks: the scores of all queries and keys never exist "
+          "at once.")
       .input("q", "f32 [B,H,S,D]")
       .input("k", "f32 [B,Hk,T,D]; Hk divides H: query head h uses key head h / (H / Hk)")
       .input("v", "f32 [B,Hk,T,Dv]")

@@ -23,7 +23,8 @@ inline Status conv_attribute(const NodeContext& ctx, const char* name, size_t co
                              const int64_t** values) {
   const std::vector<int64_t>& v = ctx.attr_ints(name);
   if (v.size() != count)
-    return ctx.fail(StatusCode::kInvalidArgument, "attribute '%s' has %zu values, expected %zu", name, v.size(), count);
+    return ctx.fail(StatusCode::kInvalidArgument, "attribute '%s' has %zu values, expected %zu", name,
+                    v.size(), count);
   for (int64_t x : v)
     if (x < minimum || x > (int64_t{1} << 30))
       return ctx.fail(StatusCode::kInvalidArgument, "attribute '%s' holds %lld, expected %lld to 2^30", name,
@@ -41,8 +42,8 @@ inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g) {
       return ctx.fail(StatusCode::kShape, "input '%s' wants 4 dimensions %s, got %s", i == 0 ? "x" : "weight",
                       i == 0 ? "[N,H,W,C]" : "[O,kh,kw,C/group]", t.to_string().c_str());
     if (t.dtype != DType::kF32)
-      return ctx.fail(StatusCode::kUnsupported, "input '%s' has type %s, supported: f32", i == 0 ? "x" : "weight",
-                      t.to_string().c_str());
+      return ctx.fail(StatusCode::kUnsupported, "input '%s' has type %s, supported: f32",
+                      i == 0 ? "x" : "weight", t.to_string().c_str());
   }
   const int64_t *strides = nullptr, *dilations = nullptr, *pads = nullptr;
   EDGEC_TRY(conv_attribute(ctx, "strides", 2, 1, &strides));
@@ -66,8 +67,7 @@ inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g) {
   g->pad_bottom = pads[2];
   g->pad_right = pads[3];
   for (int i = 0; i < 4; ++i)
-    if (w.shape[i] < 1)
-      return ctx.fail(StatusCode::kShape, "weight %s is empty", w.to_string().c_str());
+    if (w.shape[i] < 1) return ctx.fail(StatusCode::kShape, "weight %s is empty", w.to_string().c_str());
   if (x.shape[1] < 1 || x.shape[2] < 1)
     return ctx.fail(StatusCode::kShape, "the image of input 'x' %s is empty", x.to_string().c_str());
   if (g->group < 1 || g->channels % g->group != 0 || g->out_channels % g->group != 0)
@@ -76,22 +76,24 @@ inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g) {
                     static_cast<long long>(g->out_channels));
   if (g->group_channels != g->channels / g->group) {
     const bool nchw = x.shape[1] == g->group_channels * g->group;
-    return ctx.fail(StatusCode::kShape,
-                    "weight %s has %lld input channels per group, but input 'x' %s has %lld channels in %lld group(s); "
-                    "images are NHWC and weights OHWI%s",
-                    w.to_string().c_str(), static_cast<long long>(g->group_channels), x.to_string().c_str(),
-                    static_cast<long long>(g->channels), static_cast<long long>(g->group),
-                    nchw ? ": this image looks like NCHW, transpose it with perm [0,2,3,1]" : "");
+    return ctx.fail(
+        StatusCode::kShape,
+        "weight %s has %lld input channels per group, but input 'x' %s has %lld channels in %lld group(s); "
+        "images are NHWC and weights OHWI%s",
+        w.to_string().c_str(), static_cast<long long>(g->group_channels), x.to_string().c_str(),
+        static_cast<long long>(g->channels), static_cast<long long>(g->group),
+        nchw ? ": this image looks like NCHW, transpose it with perm [0,2,3,1]" : "");
   }
   for (int64_t size : {g->height, g->width, g->kernel_height, g->kernel_width, g->channels, g->out_channels})
     if (size > (int64_t{1} << 30))
-      return ctx.fail(StatusCode::kShape, "dimensions above 2^30 are not supported: %s, %s", x.to_string().c_str(),
-                      w.to_string().c_str());
+      return ctx.fail(StatusCode::kShape, "dimensions above 2^30 are not supported: %s, %s",
+                      x.to_string().c_str(), w.to_string().c_str());
   return ok_status();
 }
 
 // floor((size + pads - window) / stride) + 1, 0 when the window does not fit.
-inline int64_t conv_output_size(int64_t size, int64_t pads, int64_t kernel, int64_t stride, int64_t dilation) {
+inline int64_t conv_output_size(int64_t size, int64_t pads, int64_t kernel, int64_t stride,
+                                int64_t dilation) {
   const int64_t span = size + pads - ((kernel - 1) * dilation + 1);
   return span < 0 ? 0 : span / stride + 1;
 }

@@ -9,8 +9,9 @@ namespace edgec {
 
 // Row m of A is output pixel m; its k runs over (kernel row, kernel column, channel). In a dense NHWC image
 // the columns of a kernel row are contiguous, so that inside the image one pointer per kernel row serves
-// kernel_width x channels floats. Tiles that touch the padding at the left or right either take one pointer per
-// tap, zeros outside, or, when channels are so few that short taps would cost more than a copy, assemble the row.
+// kernel_width x channels floats. Tiles that touch the padding at the left or right either take one pointer
+// per tap, zeros outside, or, when channels are so few that short taps would cost more than a copy, assemble
+// the row.
 struct ConvRows final : DotRows {
   // A tap of this many floats pays for its pointers.
   static constexpr int64_t kLongTap = 16;
@@ -19,9 +20,10 @@ struct ConvRows final : DotRows {
   const float* zeros = nullptr;  // zero_floats()
   int64_t channels = 0, pitch = 0, kernel_height = 0, kernel_width = 0;
   int64_t height = 0, width = 0, out_height = 0, out_width = 0;
-  int64_t stride_height = 1, stride_width = 1, dilation_height = 1, dilation_width = 1, pad_top = 0, pad_left = 0;
-  bool contiguous = false;  // a kernel row is one run of floats inside the image
-  bool patch = false;       // assemble rows at the left and right border
+  int64_t stride_height = 1, stride_width = 1, dilation_height = 1, dilation_width = 1, pad_top = 0,
+          pad_left = 0;
+  bool contiguous = false;                   // a kernel row is one run of floats inside the image
+  bool patch = false;                        // assemble rows at the left and right border
   int64_t inside_begin = 0, inside_end = 0;  // output columns whose windows stay inside the image
 
   void set(const ConvGeometry& g, int64_t product_channels, int64_t image_pitch, bool whole_k) {
@@ -97,8 +99,8 @@ struct ConvRows final : DotRows {
   }
 
   // One pointer per tap, zeros outside.
-  void fill_taps(const float* base, int64_t top, int64_t left, int run, int64_t tap_begin, int64_t tap_end, int count,
-                 const float** pointers) const {
+  void fill_taps(const float* base, int64_t top, int64_t left, int run, int64_t tap_begin, int64_t tap_end,
+                 int count, const float** pointers) const {
     const int64_t step = stride_width * pitch;
     int64_t ky = tap_begin / kernel_width, kx = tap_begin - ky * kernel_width;
     for (int64_t t = tap_begin; t < tap_end; ++t, pointers += count) {
@@ -115,7 +117,8 @@ struct ConvRows final : DotRows {
     }
   }
 
-  // One pointer per kernel row; rows that stick out at the left or right are assembled. Returns the end of patches.
+  // One pointer per kernel row; rows that stick out at the left or right are assembled. Returns the end of
+  // patches.
   float* fill_border(const float* base, int64_t top, int64_t x, int run, int count, const float** pointers,
                      float* patches) const {
     for (int i = 0; i < run; ++i) {

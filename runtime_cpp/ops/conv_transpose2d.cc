@@ -10,7 +10,8 @@ namespace {
 
 enum Input { kX, kWeight, kBias, kSlope };
 
-int64_t output_size(int64_t size, int64_t pads, int64_t kernel, int64_t stride, int64_t dilation, int64_t extra) {
+int64_t output_size(int64_t size, int64_t pads, int64_t kernel, int64_t stride, int64_t dilation,
+                    int64_t extra) {
   return (size - 1) * stride - pads + (kernel - 1) * dilation + 1 + extra;
 }
 
@@ -25,8 +26,8 @@ Status geometry_of(const NodeContext& ctx, ConvGeometry* g) {
                     static_cast<long long>(extra[0]), static_cast<long long>(extra[1]));
   g->out_height = output_size(g->height, g->pad_top + g->pad_bottom, g->kernel_height, g->stride_height,
                               g->dilation_height, extra[0]);
-  g->out_width =
-      output_size(g->width, g->pad_left + g->pad_right, g->kernel_width, g->stride_width, g->dilation_width, extra[1]);
+  g->out_width = output_size(g->width, g->pad_left + g->pad_right, g->kernel_width, g->stride_width,
+                             g->dilation_width, extra[1]);
   if (g->out_height < 1 || g->out_width < 1)
     return ctx.fail(StatusCode::kShape, "pads [%lld,%lld,%lld,%lld] leave nothing of the output",
                     static_cast<long long>(g->pad_top), static_cast<long long>(g->pad_left),
@@ -51,7 +52,8 @@ struct AxisPhase {
   std::vector<int64_t> tap, offset;
 };
 
-std::vector<AxisPhase> axis_phases(int64_t out, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad) {
+std::vector<AxisPhase> axis_phases(int64_t out, int64_t kernel, int64_t stride, int64_t dilation,
+                                   int64_t pad) {
   std::vector<AxisPhase> phases;
   for (int64_t p = 0; p < std::min(stride, out); ++p) {
     AxisPhase axis;
@@ -223,20 +225,21 @@ Status prepare(PrepareContext& ctx) {
         "%s transposed strides %lld %lld dilations %lld %lld pads %lld %lld phases %zu %zu bias %p", row.name,
         static_cast<long long>(g.stride_height), static_cast<long long>(g.stride_width),
         static_cast<long long>(g.dilation_height), static_cast<long long>(g.dilation_width),
-        static_cast<long long>(g.pad_top), static_cast<long long>(g.pad_left), step->rows.size(), step->columns.size(),
-        ctx.constant(kBias));
+        static_cast<long long>(g.pad_top), static_cast<long long>(g.pad_left), step->rows.size(),
+        step->columns.size(), ctx.constant(kBias));
     auto* packed = static_cast<float*>(ctx.allocate_packed_weights(kWeight, layout, bytes, &fresh));
     if (packed == nullptr) return ctx.out_of_memory(bytes);
     if (fresh) {
       std::vector<float> gathered(static_cast<size_t>(step->gathered_floats));
-      step->pack(static_cast<const float*>(ctx.constant(kWeight)), static_cast<const float*>(ctx.constant(kBias)),
-                 gathered.data(), packed);
+      step->pack(static_cast<const float*>(ctx.constant(kWeight)),
+                 static_cast<const float*>(ctx.constant(kBias)), gathered.data(), packed);
     }
     step->packed = packed;
     ctx.release_constant(kWeight);
   } else {
     step->gathered_offset = round_up_bytes(bytes);
-    scratch = step->gathered_offset + round_up_bytes(static_cast<size_t>(step->gathered_floats) * sizeof(float));
+    scratch =
+        step->gathered_offset + round_up_bytes(static_cast<size_t>(step->gathered_floats) * sizeof(float));
   }
   step->thread_offset = scratch;
   ctx.request_scratch(scratch + step->thread_bytes * static_cast<size_t>(ctx.threads()));
@@ -248,9 +251,12 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(conv_transpose2d) {
   OpBuilder op = registry.add("ConvTranspose2d");
-  op.doc("Transposed 2-D convolution of an NHWC image (the gradient of Conv2d with respect to its input), with bias "
-         "and activation in the same pass. Output size: (size - 1) stride - pads + (kernel - 1) dilation + 1 + "
-         "output_padding.")
+  op.doc(
+        "Transposed 2-D convolution of an NHWC image (the gradient of Conv2d with respect to its input), "
+        "with bias "
+        "and activation in the same pass. Output size: (size - 1) stride - pads + (kernel - 1) dilation + 1 "
+        "+ "
+        "output_padding.")
       .input("x", "f32 [N,H,W,C]")
       .input("weight", "f32 [O,kh,kw,C/group]")
       .optional("bias", "f32 [O]")
@@ -259,7 +265,8 @@ EDGEC_REGISTER(conv_transpose2d) {
       .attr("strides", std::vector<int64_t>{1, 1}, "height, width")
       .attr("dilations", std::vector<int64_t>{1, 1}, "height, width")
       .attr("pads", std::vector<int64_t>{0, 0, 0, 0}, "top, left, bottom, right; taken from the output")
-      .attr("output_padding", std::vector<int64_t>{0, 0}, "rows and columns added at the bottom and the right")
+      .attr("output_padding", std::vector<int64_t>{0, 0},
+            "rows and columns added at the bottom and the right")
       .attr("group", 1, "groups of channels that do not see each other");
   declare_activation(op);
   op.flags(kPitchedInputs | kPitchedOutputs).infer(infer).prepare(prepare);

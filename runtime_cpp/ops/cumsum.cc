@@ -33,10 +33,10 @@ Status infer(InferContext& ctx) {
 
 // f32 adds up in double precision: a running sum in f32 loses a digit every few thousand elements.
 template <class T>
-struct CumSum {
+struct Cumulative {
   using Sum = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
   AxisSplit split;
-  bool exclusive, reverse;
+  bool exclusive, reverse, product;
 
   Status operator()(const StepArgs& args) const {
     const T* x = args.inputs[0]->as<const T>();
@@ -46,13 +46,15 @@ struct CumSum {
     args.pool.parallel_for(split.outer * chunks, cost, [&](int64_t begin, int64_t end, int) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t first = task % chunks * kColumns, columns = std::min(kColumns, split.inner - first);
-        Sum sum[kColumns] = {};
+        Sum sum[kColumns];
+        std::fill_n(sum, kColumns, static_cast<Sum>(product ? 1 : 0));
         for (int64_t i = 0; i < split.size; ++i) {
           const int64_t row = task / chunks * split.size + (reverse ? split.size - 1 - i : i);
           const int64_t offset = row * split.inner + first;
           for (int64_t c = 0; c < columns; ++c) {
             const Sum before = sum[c];
-            sum[c] += static_cast<Sum>(x[offset + c]);
+            const Sum value = static_cast<Sum>(x[offset + c]);
+            sum[c] = product ? before * value : before + value;
             y[offset + c] = static_cast<T>(exclusive ? before : sum[c]);
           }
         }
@@ -64,7 +66,8 @@ struct CumSum {
 
 template <class T>
 Status set_typed(PrepareContext& ctx, const AxisSplit& split) {
-  ctx.set_step(make_step("cumsum", CumSum<T>{split, ctx.attr_bool("exclusive"), ctx.attr_bool("reverse")}));
+  ctx.set_step(make_step("cumulative", Cumulative<T>{split, ctx.attr_bool("exclusive"), ctx.attr_bool("reverse"),
+                                              ctx.op().name == "CumProd"}));
   return ok_status();
 }
 
@@ -91,13 +94,14 @@ Status prepare(PrepareContext& ctx) {
 }  // namespace
 
 EDGEC_REGISTER(cumsum) {
-  registry.add("CumSum")
-      .doc("Running sum along an axis.")
+  for (const char* name : {"CumSum", "CumProd"})
+    registry.add(name)
+      .doc("Running sum (or product) along an axis.")
       .input("x", "f32, f64, i32, i64, u32, u64")
       .optional("axis", "i32 or i64, one element, known before the run; wins over the attribute")
       .output("y")
       .attr("axis", 0)
-      .attr("exclusive", 0, "1: an element does not count for its own sum")
+      .attr("exclusive", 0, "1: an element does not count for its own result")
       .attr("reverse", 0, "1: from the last to the first")
       .inplace(0)
       .infer(infer)

@@ -44,8 +44,8 @@ inline Status check_channel_vector(const NodeContext& ctx, int i, const char* na
   if (!ctx.has_input(i)) return ok_status();
   const TensorType& t = ctx.input(i);
   if (t.dtype != DType::kF32 || t.shape.rank() != 1 || t.shape[0] != channels)
-    return ctx.fail(StatusCode::kShape, "input '%s' must be f32[%lld], one value per output channel; got %s", name,
-                    static_cast<long long>(channels), t.to_string().c_str());
+    return ctx.fail(StatusCode::kShape, "input '%s' must be f32[%lld], one value per output channel; got %s",
+                    name, static_cast<long long>(channels), t.to_string().c_str());
   return ok_status();
 }
 

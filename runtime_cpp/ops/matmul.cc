@@ -33,14 +33,17 @@ Status infer(InferContext& ctx) {
   Epilogue e;
   EDGEC_TRY(parse_epilogue(ctx, true, &e));
   if (e.activation == Activation::kPRelu)
-    return ctx.fail(StatusCode::kUnsupported, "activation 'prelu' has no slope input here; use the operator PRelu");
-  if (dtype != DType::kF32 && (ctx.has_input(kBias) || ctx.has_input(kResidual) || e.activation != Activation::kNone))
+    return ctx.fail(StatusCode::kUnsupported,
+                    "activation 'prelu' has no slope input here; use the operator PRelu");
+  if (dtype != DType::kF32 &&
+      (ctx.has_input(kBias) || ctx.has_input(kResidual) || e.activation != Activation::kNone))
     return ctx.fail(StatusCode::kUnsupported, "bias, residual and activation need f32 operands, got %s",
                     dtype_name(dtype));
   EDGEC_TRY(check_channel_vector(ctx, kBias, "bias", s.n));
-  if (ctx.has_input(kResidual) && (ctx.input(kResidual).dtype != dtype || ctx.input(kResidual).shape != s.out))
-    return ctx.fail(StatusCode::kShape, "input 'residual' must be %s%s like the output, got %s", dtype_name(dtype),
-                    s.out.to_string().c_str(), ctx.input(kResidual).to_string().c_str());
+  if (ctx.has_input(kResidual) &&
+      (ctx.input(kResidual).dtype != dtype || ctx.input(kResidual).shape != s.out))
+    return ctx.fail(StatusCode::kShape, "input 'residual' must be %s%s like the output, got %s",
+                    dtype_name(dtype), s.out.to_string().c_str(), ctx.input(kResidual).to_string().c_str());
   return ctx.set_output(0, dtype, s.out);
 }
 
@@ -60,19 +63,20 @@ struct IntegerStep final : Step {
     const int64_t a_matrix = s.a_vector ? 0 : (s.transpose_a ? s.k : s.m) * a.pitch;
     const int64_t b_matrix = s.b_vector ? 0 : (s.transpose_b ? s.n : s.k) * b.pitch;
     const int64_t y_row = s.b_vector ? 1 : y.pitch, y_matrix = s.b_vector ? y.pitch : s.m * y.pitch;
-    args.pool.parallel_for(s.batches() * s.m, static_cast<double>(s.k * s.n), [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t batch = i / s.m, m = i % s.m;
-        const T* row = a.as<T>() + a_index[static_cast<size_t>(batch)] * a_matrix + m * am;
-        const T* columns = b.as<T>() + b_index[static_cast<size_t>(batch)] * b_matrix;
-        for (int64_t n = 0; n < s.n; ++n) {
-          Wrapping sum = 0;
-          for (int64_t k = 0; k < s.k; ++k)
-            sum += static_cast<Wrapping>(row[k * ak]) * static_cast<Wrapping>(columns[k * bk + n * bn]);
-          y.as<T>()[batch * y_matrix + m * y_row + n] = static_cast<T>(sum);
-        }
-      }
-    });
+    args.pool.parallel_for(
+        s.batches() * s.m, static_cast<double>(s.k * s.n), [&](int64_t begin, int64_t end, int) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t batch = i / s.m, m = i % s.m;
+            const T* row = a.as<T>() + a_index[static_cast<size_t>(batch)] * a_matrix + m * am;
+            const T* columns = b.as<T>() + b_index[static_cast<size_t>(batch)] * b_matrix;
+            for (int64_t n = 0; n < s.n; ++n) {
+              Wrapping sum = 0;
+              for (int64_t k = 0; k < s.k; ++k)
+                sum += static_cast<Wrapping>(row[k * ak]) * static_cast<Wrapping>(columns[k * bk + n * bn]);
+              y.as<T>()[batch * y_matrix + m * y_row + n] = static_cast<T>(sum);
+            }
+          }
+        });
     return ok_status();
   }
   const char* kernel_name() const override { return "matmul_integer"; }
@@ -122,7 +126,8 @@ struct MatMulStep final : Step {
     return ok_status();
   }
   const char* kernel_name() const override {
-    return columns == Columns::kReduced || columns == Columns::kSwapped ? "dot_f32_columns" : product.row->name;
+    return columns == Columns::kReduced || columns == Columns::kSwapped ? "dot_f32_columns"
+                                                                        : product.row->name;
   }
 
   const float* a_of(const StepArgs& args, int64_t batch, int64_t slot, int64_t* pitch) const {
@@ -150,11 +155,12 @@ struct MatMulStep final : Step {
   void transpose_a(const StepArgs& args, int64_t begin, int64_t end) const {
     const TensorView& a = *args.inputs[kA];
     auto* target = reinterpret_cast<float*>(args.scratch + transposed_offset);
-    args.pool.parallel_for(end - begin, static_cast<double>(s.m * s.k), [&](int64_t first, int64_t last, int) {
-      for (int64_t i = first; i < last; ++i)
-        kernels->transpose(a.as<float>() + a_index[static_cast<size_t>(begin + i)] * s.k * a.pitch, a.pitch, s.m, s.k,
-                           transposed_width(), target + i * s.m * transposed_width());
-    });
+    args.pool.parallel_for(
+        end - begin, static_cast<double>(s.m * s.k), [&](int64_t first, int64_t last, int) {
+          for (int64_t i = first; i < last; ++i)
+            kernels->transpose(a.as<float>() + a_index[static_cast<size_t>(begin + i)] * s.k * a.pitch,
+                               a.pitch, s.m, s.k, transposed_width(), target + i * s.m * transposed_width());
+        });
   }
 
   void repack(const StepArgs& args, int64_t begin, int64_t end) const {
@@ -162,7 +168,8 @@ struct MatMulStep final : Step {
     const int64_t b_pitch = s.b_vector ? 1 : args.inputs[kB]->pitch;
     auto* target = reinterpret_cast<float*>(args.scratch);
     // kDirect reads only a last block with padding columns from here.
-    const int64_t first_block = columns == Columns::kDirect ? s.n / product.packing.nr : 0, todo = blocks - first_block;
+    const int64_t first_block = columns == Columns::kDirect ? s.n / product.packing.nr : 0,
+                  todo = blocks - first_block;
     if (todo == 0) return;
     args.pool.parallel_for(
         count * todo, static_cast<double>(s.k * product.packing.nr), [&](int64_t first, int64_t last, int) {
@@ -177,30 +184,37 @@ struct MatMulStep final : Step {
     const TensorView& y = *args.outputs[0];
     const TensorView* residual = args.inputs[kResidual];
     const int64_t tasks = product.tasks();
-    args.pool.parallel_for((end - begin) * tasks, product.cost_per_task(), [&](int64_t from, int64_t to, int thread) {
-      while (from < to) {
-        const int64_t slot = from / tasks, first = from % tasks, stop = std::min(tasks, first + to - from);
-        const int64_t batch = begin + slot;
-        DotOperands o;
-        o.a = a_of(args, batch, slot, &o.a_pitch);
-        const int64_t b_slot = shared_b() ? 0 : columns == Columns::kPacked ? b_index[static_cast<size_t>(batch)] : slot;
-        const float* base = columns == Columns::kPacked ? packed : reinterpret_cast<const float*>(args.scratch);
-        o.packed = base + b_slot * product.packing.floats();
-        if (columns == Columns::kDirect) {
-          o.direct_b = b_of(args, batch);
-          o.direct_step = args.inputs[kB]->pitch;
-          o.direct_bias = bias_of(args);
-        }
-        o.c_pitch = s.b_vector ? 1 : y.pitch;
-        o.c = y.as<float>() + batch * (s.b_vector ? y.pitch : product.m * y.pitch);
-        if (residual != nullptr) {
-          o.residual_pitch = s.b_vector ? 1 : residual->pitch;
-          o.residual = residual->as<float>() + batch * (s.b_vector ? residual->pitch : product.m * residual->pitch);
-        }
-        dot_run(product, o, first, stop, args.scratch + thread_offset + static_cast<size_t>(thread) * thread_bytes);
-        from += stop - first;
-      }
-    });
+    args.pool.parallel_for(
+        (end - begin) * tasks, product.cost_per_task(), [&](int64_t from, int64_t to, int thread) {
+          while (from < to) {
+            const int64_t slot = from / tasks, first = from % tasks,
+                          stop = std::min(tasks, first + to - from);
+            const int64_t batch = begin + slot;
+            DotOperands o;
+            o.a = a_of(args, batch, slot, &o.a_pitch);
+            const int64_t b_slot = shared_b()                    ? 0
+                                   : columns == Columns::kPacked ? b_index[static_cast<size_t>(batch)]
+                                                                 : slot;
+            const float* base =
+                columns == Columns::kPacked ? packed : reinterpret_cast<const float*>(args.scratch);
+            o.packed = base + b_slot * product.packing.floats();
+            if (columns == Columns::kDirect) {
+              o.direct_b = b_of(args, batch);
+              o.direct_step = args.inputs[kB]->pitch;
+              o.direct_bias = bias_of(args);
+            }
+            o.c_pitch = s.b_vector ? 1 : y.pitch;
+            o.c = y.as<float>() + batch * (s.b_vector ? y.pitch : product.m * y.pitch);
+            if (residual != nullptr) {
+              o.residual_pitch = s.b_vector ? 1 : residual->pitch;
+              o.residual = residual->as<float>() +
+                           batch * (s.b_vector ? residual->pitch : product.m * residual->pitch);
+            }
+            dot_run(product, o, first, stop,
+                    args.scratch + thread_offset + static_cast<size_t>(thread) * thread_bytes);
+            from += stop - first;
+          }
+        });
   }
 
   // Sums over k by lanes; tasks are groups of columns.
@@ -237,7 +251,8 @@ struct MatMulStep final : Step {
         t.c = y.as<float>() + batch * (s.b_vector ? y.pitch : s.m * y.pitch) + j;
         if (residual != nullptr) {
           t.residual_pitch = residual->pitch;
-          t.residual = residual->as<float>() + batch * (s.b_vector ? residual->pitch : s.m * residual->pitch) + j;
+          t.residual =
+              residual->as<float>() + batch * (s.b_vector ? residual->pitch : s.m * residual->pitch) + j;
         }
         t.minimum = clamp.minimum;
         t.maximum = clamp.maximum;
@@ -250,7 +265,8 @@ struct MatMulStep final : Step {
 Columns choose_columns(PrepareContext& ctx, const MatMulShapes& s, const Epilogue& e, bool packable) {
   // The reducing kernel: activations in registers only, results of one column contiguous and without bias.
   const bool reducible = activation_is_clamp(e.activation) && !e.residual_after && s.k > 0;
-  const bool column_dense = s.b_vector || (ctx.output_pitch(0) == 1 && (!ctx.has_input(kResidual) || ctx.input_pitch(kResidual) == 1));
+  const bool column_dense = s.b_vector || (ctx.output_pitch(0) == 1 &&
+                                           (!ctx.has_input(kResidual) || ctx.input_pitch(kResidual) == 1));
   if (reducible && s.n == 1 && !s.transpose_a && column_dense && !ctx.has_input(kBias) &&
       (s.b_vector || s.transpose_b || ctx.input_pitch(kB) == 1))
     return Columns::kSwapped;
@@ -280,7 +296,8 @@ Status prepare(PrepareContext& ctx) {
   step->kernels = &dot_kernels(ctx.isa());
   step->a_index = batch_indices(s.batch, s.a_batch);
   step->b_index = batch_indices(s.batch, s.b_batch);
-  const bool packable = ctx.constant(kB) != nullptr && (!ctx.has_input(kBias) || ctx.constant(kBias) != nullptr);
+  const bool packable =
+      ctx.constant(kB) != nullptr && (!ctx.has_input(kBias) || ctx.constant(kBias) != nullptr);
   step->columns = choose_columns(ctx, s, epilogue, packable);
   DotProduct& product = step->product;
   product.m = s.m;
@@ -288,6 +305,7 @@ Status prepare(PrepareContext& ctx) {
   product.activations = &activation_kernels(ctx.isa());
   product.packing = dot_packing(*product.row, s.n, s.k);
   apply_epilogue(epilogue, &product);
+  product.residual_is_c = ctx.aliased(kResidual);
   const int64_t batches = std::max<int64_t>(s.batches(), 1);
   dot_plan(&product, 0, static_cast<int>((ctx.threads() + batches - 1) / batches));
 
@@ -299,15 +317,16 @@ Status prepare(PrepareContext& ctx) {
   if (step->columns == Columns::kPacked) {
     const size_t bytes = packed_bytes * static_cast<size_t>(s.b_batches());
     bool fresh = false;
-    const std::string layout = format_string("%s matmul %d bias %p", product.row->name, s.transpose_b, ctx.constant(kBias));
+    const std::string layout =
+        format_string("%s matmul %d bias %p", product.row->name, s.transpose_b, ctx.constant(kBias));
     auto* packed = static_cast<float*>(ctx.allocate_packed_weights(kB, layout, bytes, &fresh));
     if (packed == nullptr) return ctx.out_of_memory(bytes);
     if (fresh) {
       const int64_t n = s.b_vector ? 1 : s.n;
       for (int64_t i = 0; i < s.b_batches(); ++i)
         dot_pack(*step->kernels, product.packing, static_cast<const float*>(ctx.constant(kB)) + i * s.k * n,
-                 s.transpose_b ? 1 : n, s.transpose_b ? s.k : 1, static_cast<const float*>(ctx.constant(kBias)),
-                 packed + i * product.packing.floats());
+                 s.transpose_b ? 1 : n, s.transpose_b ? s.k : 1,
+                 static_cast<const float*>(ctx.constant(kBias)), packed + i * product.packing.floats());
     }
     step->packed = packed;
     ctx.release_constant(kB);
@@ -336,8 +355,10 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(matmul) {
   OpBuilder op = registry.add("MatMul");
-  op.doc("Matrix product with NumPy's rules for batches and 1-D operands, and bias, residual and activation in the "
-         "same pass. Integers wrap.")
+  op.doc(
+        "Matrix product with NumPy's rules for batches and 1-D operands, and bias, residual and activation "
+        "in the "
+        "same pass. Integers wrap.")
       .input("a", "f32, i32 or i64 [...,M,K] ([...,K,M] with transpose_a)")
       .input("b", "[...,K,N] ([...,N,K] with transpose_b), same type")
       .optional("bias", "f32 [N]")
@@ -347,7 +368,7 @@ EDGEC_REGISTER(matmul) {
       .attr("transpose_b", 0, "1: swap the last two dimensions of b first");
   declare_residual_mode(op);
   declare_activation(op);
-  op.flags(kPitchedInputs | kPitchedOutputs).infer(infer).prepare(prepare);
+  op.flags(kPitchedInputs | kPitchedOutputs).inplace(kResidual).infer(infer).prepare(prepare);
 }
 
 }  // namespace edgec

@@ -17,7 +17,8 @@ struct MatMulShapes {
   int64_t b_batches() const { return b_batch.elements(); }
 };
 
-inline Status matmul_shapes(const InferContext& broadcaster, const Shape& a, const Shape& b, MatMulShapes* s) {
+inline Status matmul_shapes(const InferContext& broadcaster, const Shape& a, const Shape& b,
+                            MatMulShapes* s) {
   const NodeContext& ctx = broadcaster;
   if (a.rank() == 0 || b.rank() == 0)
     return ctx.fail(StatusCode::kShape, "operands must have at least one dimension, got a %s and b %s",
