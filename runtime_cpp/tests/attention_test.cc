@@ -52,7 +52,8 @@ void check(const Case& c, Random& random) {
         const int64_t kh = h / (c.h / c.hk);
         for (int64_t t = 0; t < c.t; ++t) {
           double score = 0;
-          for (int64_t d = 0; d < c.d; ++d) score += at(run.inputs[0], b, h, s, d) * at(run.inputs[1], b, kh, t, d);
+          for (int64_t d = 0; d < c.d; ++d)
+            score += at(run.inputs[0], b, h, s, d) * at(run.inputs[1], b, kh, t, d);
           score /= std::sqrt(double(c.d));
           if (c.mask.rank() > 0) score += at(run.inputs[3], b, h, s, t);
           if (c.causal && t > s) score = -INFINITY;
@@ -62,18 +63,21 @@ void check(const Case& c, Random& random) {
         for (double& v : p) sum += v = std::exp(v - largest);
         for (int64_t d = 0; d < c.dv; ++d) {
           double y = 0;
-          for (int64_t t = 0; t < c.t; ++t) y += p[static_cast<size_t>(t)] / sum * at(run.inputs[2], b, kh, t, d);
+          for (int64_t t = 0; t < c.t; ++t)
+            y += p[static_cast<size_t>(t)] / sum * at(run.inputs[2], b, kh, t, d);
           expected.push_back(static_cast<float>(y));
         }
       }
-  // A score is wrong by (d + 1) eps |q||k| / sqrt(d) plus rounding of score and mask; softmax turns an absolute
-  // error of the score into a relative one of a weight, at most twice; then t sums of weights that add up to 1.
+  // A score is wrong by (d + 1) eps |q||k| / sqrt(d) plus rounding of score and mask; softmax turns an
+  // absolute error of the score into a relative one of a weight, at most twice; then t sums of weights that
+  // add up to 1.
   const double eps = std::numeric_limits<float>::epsilon();
-  const double score_error = ((double(c.d) + 1) * 4 / std::sqrt(double(c.d)) + std::sqrt(double(c.d)) * 4 + 3) * eps;
+  const double score_error =
+      ((double(c.d) + 1) * 4 / std::sqrt(double(c.d)) + std::sqrt(double(c.d)) * 4 + 3) * eps;
   const double tolerance = 2 * score_error + (double(c.t) + 8) * eps;
   char what[200];
-  std::snprintf(what, sizeof what, "b%d h%d hk%d s%d t%d d%d dv%d mask %s causal%d", int(c.b), int(c.h), int(c.hk), int(c.s),
-                int(c.t), int(c.d), int(c.dv), c.mask.to_string().c_str(), c.causal);
+  std::snprintf(what, sizeof what, "b%d h%d hk%d s%d t%d d%d dv%d mask %s causal%d", int(c.b), int(c.h),
+                int(c.hk), int(c.s), int(c.t), int(c.d), int(c.dv), c.mask.to_string().c_str(), c.causal);
   for (Isa isa : supported_isas()) {
     run.isa = isa;
     run.threads = 1;

@@ -1,7 +1,7 @@
 // Conv2d against a naive loop in double precision.
 #include "harness.h"
-#include "support/op_runner.h"
 #include "kernels/activation/activation.h"
+#include "support/op_runner.h"
 
 using namespace edgec;
 using namespace edgec::test;
@@ -36,10 +36,11 @@ struct Case {
   std::string text() const {
     char s[256];
     std::snprintf(s, sizeof s,
-                  "n%d h%d w%d c%d o%d k%dx%d g%d s%d,%d d%d,%d p%d,%d,%d,%d bias%d res%d after%d const%d %s pitch+%d+%d",
-                  int(n), int(h), int(w), int(c), int(o), int(kh), int(kw), int(group), int(sh), int(sw), int(dh),
-                  int(dw), int(pt), int(pl), int(pb), int(pr), bias, residual, after, constant, activation.c_str(),
-                  int(in_pitch), int(out_pitch));
+                  "n%d h%d w%d c%d o%d k%dx%d g%d s%d,%d d%d,%d p%d,%d,%d,%d bias%d res%d after%d const%d %s "
+                  "pitch+%d+%d",
+                  int(n), int(h), int(w), int(c), int(o), int(kh), int(kw), int(group), int(sh), int(sw),
+                  int(dh), int(dw), int(pt), int(pl), int(pb), int(pr), bias, residual, after, constant,
+                  activation.c_str(), int(in_pitch), int(out_pitch));
     return s;
   }
 };
@@ -76,7 +77,8 @@ OpRun make(const Case& t, Random& random) {
 }
 
 std::vector<float> reference(const Case& t, const OpRun& run) {
-  const int64_t oh = run.inputs[3].shape[1], ow = run.inputs[3].shape[2], cg = t.c / t.group, og = t.o / t.group;
+  const int64_t oh = run.inputs[3].shape[1], ow = run.inputs[3].shape[2], cg = t.c / t.group,
+                og = t.o / t.group;
   const std::vector<float>&x = run.inputs[0].values, &w = run.inputs[1].values;
   std::vector<float> y;
   for (int64_t n = 0; n < t.n; ++n)
@@ -119,13 +121,22 @@ void check(const Case& t, Isa isa, Random& random) {
   const std::vector<float> expected = reference(t, run);
   EXPECT_EQ(run.out.size(), expected.size());
   if (run.out.size() != expected.size()) return;
-  expect_close(run.out.data(), expected.data(), expected.size(), tolerance(t), (what + " " + run.kernel).c_str(),
-               __FILE__, __LINE__);
+  expect_close(run.out.data(), expected.data(), expected.size(), tolerance(t),
+               (what + " " + run.kernel).c_str(), __FILE__, __LINE__);
+  if (t.residual && t.in_pitch == t.out_pitch) {
+    OpRun over = run;
+    over.in_place_input = 3;
+    EXPECT_OK(over.run());
+    if (over.out.size() == run.out.size())
+      expect_same_bytes(over.out.data(), run.out.data(), run.out.size(), (what + " in place").c_str(),
+                        __FILE__, __LINE__);
+  }
   OpRun two = run;
   two.threads = 2;
   EXPECT_OK(two.run());
   if (two.out.size() == run.out.size())
-    expect_same_bytes(two.out.data(), run.out.data(), run.out.size(), (what + " with 2 threads").c_str(), __FILE__, __LINE__);
+    expect_same_bytes(two.out.data(), run.out.data(), run.out.size(), (what + " with 2 threads").c_str(),
+                      __FILE__, __LINE__);
 }
 
 }  // namespace
@@ -181,11 +192,12 @@ TEST(every_activation_on_dense_and_depthwise) {
 TEST(long_k_is_cut_into_stages) {
   Random random(3);
   for (const char* activation : {"relu", "silu"})
-    for (int64_t group : {1, 2}) {
+    for (int group : {1, 2, 3, 4}) {
       Case t;
-      t.c = 257 * group;
-      t.o = 70 * group;
-      t.group = group;
+      t.after = group > 2;
+      t.group = group % 2 == 0 ? 2 : 1;
+      t.c = 257 * t.group;
+      t.o = 70 * t.group;
       t.h = 6;
       t.w = 7;
       t.pt = t.pl = t.pb = t.pr = 1;

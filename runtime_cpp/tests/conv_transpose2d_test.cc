@@ -11,7 +11,8 @@ void check_random(Random& random) {
   const int64_t group = random.integer(0, 2) == 0 ? random.integer(1, 4) : 1;
   const int64_t n = random.integer(1, 2), h = random.integer(1, 6), w = random.integer(1, 20);
   const int64_t cg = random.integer(1, 12), og = random.integer(1, 37), c = cg * group, o = og * group;
-  const int64_t kh = random.integer(1, 5), kw = random.integer(1, 5), sh = random.integer(1, 4), sw = random.integer(1, 4);
+  const int64_t kh = random.integer(1, 5), kw = random.integer(1, 5), sh = random.integer(1, 4),
+                sw = random.integer(1, 4);
   const int64_t dh = random.integer(1, 2), dw = random.integer(1, 3);
   int64_t pads[4];
   for (int64_t& p : pads) p = random.integer(0, 2);
@@ -28,7 +29,9 @@ void check_random(Random& random) {
                {"pads", std::vector<int64_t>(pads, pads + 4)},
                {"output_padding", std::vector<int64_t>{eh, ew}},
                {"group", group},
-               {"activation", relu ? "relu" : prelu ? "prelu" : "none"}};
+               {"activation", relu    ? "relu"
+                              : prelu ? "prelu"
+                                      : "none"}};
   auto input = [&](const Shape& shape, bool is_constant, bool absent, int64_t pitch) {
     OpInput i;
     i.shape = shape;
@@ -46,7 +49,8 @@ void check_random(Random& random) {
 
   const std::vector<float>&x = run.inputs[0].values, &weight = run.inputs[1].values;
   std::vector<double> sums(static_cast<size_t>(n * oh * ow * o));
-  for (size_t i = 0; i < sums.size(); ++i) sums[i] = bias ? run.inputs[2].values[i % static_cast<size_t>(o)] : 0;
+  for (size_t i = 0; i < sums.size(); ++i)
+    sums[i] = bias ? run.inputs[2].values[i % static_cast<size_t>(o)] : 0;
   for (int64_t b = 0; b < n; ++b)
     for (int64_t iy = 0; iy < h; ++iy)
       for (int64_t ix = 0; ix < w; ++ix)
@@ -68,9 +72,10 @@ void check_random(Random& random) {
     expected.push_back(static_cast<float>(v));
   }
   char what[200];
-  std::snprintf(what, sizeof what, "n%d h%d w%d c%d o%d k%dx%d g%d s%d,%d d%d,%d p%d,%d,%d,%d extra %d,%d constant%d",
-                int(n), int(h), int(w), int(c), int(o), int(kh), int(kw), int(group), int(sh), int(sw), int(dh), int(dw),
-                int(pads[0]), int(pads[1]), int(pads[2]), int(pads[3]), int(eh), int(ew), constant);
+  std::snprintf(what, sizeof what,
+                "n%d h%d w%d c%d o%d k%dx%d g%d s%d,%d d%d,%d p%d,%d,%d,%d extra %d,%d constant%d", int(n),
+                int(h), int(w), int(c), int(o), int(kh), int(kw), int(group), int(sh), int(sw), int(dh),
+                int(dw), int(pads[0]), int(pads[1]), int(pads[2]), int(pads[3]), int(eh), int(ew), constant);
   for (Isa isa : supported_isas()) {
     run.isa = isa;
     run.threads = 1;
@@ -79,7 +84,8 @@ void check_random(Random& random) {
     if (!status.ok()) return;
     EXPECT_EQ(run.out_shape.to_string(), (Shape{n, oh, ow, o}).to_string());
     expect_close(run.out.data(), expected.data(), expected.size(),
-                 static_cast<double>(kh * kw * cg + 2) * std::numeric_limits<float>::epsilon() * 2, what, __FILE__, __LINE__);
+                 static_cast<double>(kh * kw * cg + 2) * std::numeric_limits<float>::epsilon() * 2, what,
+                 __FILE__, __LINE__);
     const std::vector<float> alone = run.out;
     run.threads = 2;
     EXPECT_OK(run.run());

@@ -20,8 +20,8 @@ void for_each_row(const Body& body) {
   }
 }
 
-// One call of one kernel against sums in double precision. All memory is exactly as long as the contract says, so
-// that AddressSanitizer sees a read or write beyond it.
+// One call of one kernel against sums in double precision. All memory is exactly as long as the contract
+// says, so that AddressSanitizer sees a read or write beyond it.
 struct TileCase {
   int rows = 1;
   int64_t n = 1, k = 1, taps = 1;
@@ -59,9 +59,12 @@ void check_tile(const DotRow& row, const TileCase& t, Random& random) {
   if (t.clamp) tile.minimum = -0.5f, tile.maximum = 0.75f;
   row.kernels[t.rows - 1][vectors - 1](tile);
   char what[160];
-  std::snprintf(what, sizeof what, "%s rows %d n %d k %d taps %d bias%d accumulate%d residual%d clamp%d pitch+%d", row.name,
-                t.rows, int(t.n), int(t.k), int(t.taps), t.bias, t.accumulate, t.residual, t.clamp, int(t.extra_pitch));
-  const double tolerance = (static_cast<double>(t.k * t.taps) + 1) * std::numeric_limits<float>::epsilon() * 2;
+  std::snprintf(what, sizeof what,
+                "%s rows %d n %d k %d taps %d bias%d accumulate%d residual%d clamp%d pitch+%d", row.name,
+                t.rows, int(t.n), int(t.k), int(t.taps), t.bias, t.accumulate, t.residual, t.clamp,
+                int(t.extra_pitch));
+  const double tolerance =
+      (static_cast<double>(t.k * t.taps) + 1) * std::numeric_limits<float>::epsilon() * 2;
   std::vector<float> expected = before;
   for (int i = 0; i < t.rows; ++i)
     for (int64_t j = 0; j < t.n; ++j) {
@@ -155,7 +158,8 @@ TEST(clamp_keeps_nan) {
 TEST(all_tiles_of_an_isa_agree_bit_for_bit) {
   Random random(4);
   const int64_t k = 300, n = 37;
-  const std::vector<float> a = random.floats(static_cast<size_t>(k)), b = random.floats(static_cast<size_t>(k * n));
+  const std::vector<float> a = random.floats(static_cast<size_t>(k)),
+                           b = random.floats(static_cast<size_t>(k * n));
   for (int i = 0; i < kIsaCount; ++i) {
     if (!isa_supported(static_cast<Isa>(i))) continue;
     const DotKernels& kernels = dot_kernels(static_cast<Isa>(i));
@@ -189,12 +193,15 @@ TEST(all_tiles_of_an_isa_agree_bit_for_bit) {
 TEST(packing_both_orders_and_padding) {
   Random random(5);
   for_each_row([&](Isa, const DotKernels& kernels, const DotRow& row) {
-    for (int64_t n : {int64_t{1}, int64_t{row.lanes}, int64_t{row.nr} - 1, int64_t{row.nr}, int64_t{row.nr} + 1, int64_t{2 * row.nr + 3}})
+    for (int64_t n : {int64_t{1}, int64_t{row.lanes}, int64_t{row.nr} - 1, int64_t{row.nr},
+                      int64_t{row.nr} + 1, int64_t{2 * row.nr + 3}})
       for (int64_t k : {1, 15, 16, 17, 50}) {
-        const std::vector<float> by_rows = random.floats(static_cast<size_t>(n * k)), bias = random.floats(static_cast<size_t>(n));
+        const std::vector<float> by_rows = random.floats(static_cast<size_t>(n * k)),
+                                 bias = random.floats(static_cast<size_t>(n));
         std::vector<float> by_columns(by_rows.size());
         for (int64_t i = 0; i < k; ++i)
-          for (int64_t j = 0; j < n; ++j) by_columns[static_cast<size_t>(j * k + i)] = by_rows[static_cast<size_t>(i * n + j)];
+          for (int64_t j = 0; j < n; ++j)
+            by_columns[static_cast<size_t>(j * k + i)] = by_rows[static_cast<size_t>(i * n + j)];
         const DotPacking packing = dot_packing(row, n, k);
         std::vector<float> one(static_cast<size_t>(packing.floats()), NAN), two = one;
         dot_pack(kernels, packing, by_rows.data(), n, 1, bias.data(), one.data());
@@ -207,7 +214,8 @@ TEST(packing_both_orders_and_padding) {
               const float want = column >= n ? 0.0f
                                  : i < 0     ? bias[static_cast<size_t>(column)]
                                              : by_rows[static_cast<size_t>(i * n + column)];
-              EXPECT_EQ(one[static_cast<size_t>(packing.offset(block) + (i + 1) * packing.width(block) + j)], want);
+              EXPECT_EQ(one[static_cast<size_t>(packing.offset(block) + (i + 1) * packing.width(block) + j)],
+                        want);
             }
       }
   });
@@ -219,8 +227,10 @@ TEST(blocking_does_not_change_a_bit) {
   for_each_row([&](Isa isa, const DotKernels& kernels, const DotRow& row) {
     for (int64_t m : {int64_t{1}, int64_t{row.mr}, int64_t{row.mr} + 1, int64_t{3 * row.mr - 1}}) {
       const int64_t k = 97, n = 2 * row.nr + 5;
-      const std::vector<float> a = random.floats(static_cast<size_t>(m * k)), b = random.floats(static_cast<size_t>(k * n));
-      const std::vector<float> bias = random.floats(static_cast<size_t>(n)), residual = random.floats(static_cast<size_t>(m * n));
+      const std::vector<float> a = random.floats(static_cast<size_t>(m * k)),
+                               b = random.floats(static_cast<size_t>(k * n));
+      const std::vector<float> bias = random.floats(static_cast<size_t>(n)),
+                               residual = random.floats(static_cast<size_t>(m * n));
       DotProduct p;
       p.row = &row;
       p.activations = &activation_kernels(isa);
@@ -253,13 +263,16 @@ TEST(blocking_does_not_change_a_bit) {
                 std::vector<float> expected;
                 for (int64_t i = 0; i < m; ++i)
                   for (int64_t j = 0; j < n; ++j) {
-                    double sum = double(bias[static_cast<size_t>(j)]) + residual[static_cast<size_t>(i * n + j)];
+                    double sum =
+                        double(bias[static_cast<size_t>(j)]) + residual[static_cast<size_t>(i * n + j)];
                     for (int64_t l = 0; l < k; ++l)
                       sum += double(a[static_cast<size_t>(i * k + l)]) * b[static_cast<size_t>(l * n + j)];
-                    expected.push_back(static_cast<float>(activation == Activation::kRelu ? std::max(sum, 0.0) : std::tanh(sum)));
+                    expected.push_back(static_cast<float>(activation == Activation::kRelu ? std::max(sum, 0.0)
+                                                                                          : std::tanh(sum)));
                   }
                 expect_close(c.data(), expected.data(), c.size(),
-                             (static_cast<double>(k) + 3) * std::numeric_limits<float>::epsilon() * 2, row.name, __FILE__, __LINE__);
+                             (static_cast<double>(k) + 3) * std::numeric_limits<float>::epsilon() * 2,
+                             row.name, __FILE__, __LINE__);
               }
               EXPECT_SAME(c.data(), first.data(), c.size());
             }

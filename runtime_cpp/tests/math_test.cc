@@ -19,14 +19,22 @@ namespace {
 
 double reference(int function, double x) {
   switch (function) {
-    case 0: return std::exp(x);
-    case 1: return std::expm1(x);
-    case 2: return std::log(x);
-    case 3: return std::log1p(x);
-    case 4: return std::tanh(x);
-    case 5: return 1 / (1 + std::exp(-x));
-    case 6: return std::erf(x);
-    default: return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x)));
+    case 0:
+      return std::exp(x);
+    case 1:
+      return std::expm1(x);
+    case 2:
+      return std::log(x);
+    case 3:
+      return std::log1p(x);
+    case 4:
+      return std::tanh(x);
+    case 5:
+      return 1 / (1 + std::exp(-x));
+    case 6:
+      return std::erf(x);
+    default:
+      return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x)));
   }
 }
 // What math.h promises, in units in the last place, and half a one more for the rounding of the reference.
@@ -49,8 +57,8 @@ void check(const MathTable& table, const char* isa, const float* x, size_t count
       const double error = error_in_ulp(y[i], reference(f, x[i]));
       worst[f] = std::max(worst[f], error);
       if (error <= kBounds[f]) continue;
-      fail(__FILE__, __LINE__, "%s(%.9g) on %s is %.9g, expected %.9g: %.2f ulp", table.functions[f].name, x[i], isa, y[i],
-           reference(f, x[i]), error);
+      fail(__FILE__, __LINE__, "%s(%.9g) on %s is %.9g, expected %.9g: %.2f ulp", table.functions[f].name,
+           x[i], isa, y[i], reference(f, x[i]), error);
       return;
     }
   }
@@ -79,7 +87,8 @@ TEST(all_magnitudes) {
       }
       check(table, isa, x.data(), x.size(), worst);
     }
-    for (int f = 0; f < kMathFunctions; ++f) std::printf("  %s %s: %.2f ulp\n", isa, table.functions[f].name, worst[f]);
+    for (int f = 0; f < kMathFunctions; ++f)
+      std::printf("  %s %s: %.2f ulp\n", isa, table.functions[f].name, worst[f]);
   });
 }
 
@@ -95,7 +104,7 @@ TEST(where_the_functions_bend) {
 }
 
 TEST(special_values) {
-  const std::vector<float> x = {0.0f,   -0.0f,  INFINITY, -INFINITY, NAN,    1.0f,   -1.0f,  1e-40f,
+  const std::vector<float> x = {0.0f,    -0.0f, INFINITY,  -INFINITY, NAN,     1.0f,    -1.0f,   1e-40f,
                                 -1e-40f, 88.7f, 88.72284f, -87.4f,    -103.9f, -104.5f, 3.4e38f, -3.4e38f};
   for_each_isa([&](const MathTable& table, const char* isa) {
     double worst[kMathFunctions] = {};

@@ -16,8 +16,9 @@ struct Case {
   int64_t in_pitch = 0, out_pitch = 0;
   std::string text() const {
     return "a " + a.to_string() + (ta ? "T" : "") + " b " + b.to_string() + (tb ? "T" : "") +
-           (constant ? " constant" : "") + (bias ? " bias" : "") + (residual ? " residual" : "") + (after ? " after " : " ") +
-           activation + " pitch +" + std::to_string(in_pitch) + "+" + std::to_string(out_pitch);
+           (constant ? " constant" : "") + (bias ? " bias" : "") + (residual ? " residual" : "") +
+           (after ? " after " : " ") + activation + " pitch +" + std::to_string(in_pitch) + "+" +
+           std::to_string(out_pitch);
   }
 };
 
@@ -28,7 +29,8 @@ std::vector<float> reference(const Case& t, const OpRun& run, double* k_out) {
   const int64_t n = bv ? 1 : t.b[t.b.rank() - (tb ? 2 : 1)];
   const Shape& out = run.out_shape;
   const int kept = out.rank() - !av - !bv;
-  const Shape batch(out.data(), kept), ab(t.a.data(), av ? 0 : t.a.rank() - 2), bb(t.b.data(), bv ? 0 : t.b.rank() - 2);
+  const Shape batch(out.data(), kept), ab(t.a.data(), av ? 0 : t.a.rank() - 2),
+      bb(t.b.data(), bv ? 0 : t.b.rank() - 2);
   const std::vector<int64_t> ai = batch_indices(batch, ab), bi = batch_indices(batch, bb);
   *k_out = static_cast<double>(k);
   std::vector<float> y;
@@ -87,24 +89,36 @@ void check(const Case& t, Isa isa, Random& random) {
   if (run.out.size() != expected.size()) return;
   // |a|, |b| <= 1; bias and residual add two terms, tanh at most three units in the last place.
   expect_close(run.out.data(), expected.data(), expected.size(),
-               (k + 5) * std::numeric_limits<float>::epsilon() * 2, (what + " " + run.kernel).c_str(), __FILE__, __LINE__);
+               (k + 5) * std::numeric_limits<float>::epsilon() * 2, (what + " " + run.kernel).c_str(),
+               __FILE__, __LINE__);
+  if (t.residual && t.in_pitch == t.out_pitch) {
+    OpRun over = run;
+    over.in_place_input = 3;
+    EXPECT_OK(over.run());
+    if (over.out.size() == run.out.size())
+      expect_same_bytes(over.out.data(), run.out.data(), run.out.size(), (what + " in place").c_str(),
+                        __FILE__, __LINE__);
+  }
   OpRun two = run;
   two.threads = 2;
   EXPECT_OK(two.run());
   if (two.out.size() == run.out.size())
-    expect_same_bytes(two.out.data(), run.out.data(), run.out.size(), (what + " with 2 threads").c_str(), __FILE__, __LINE__);
+    expect_same_bytes(two.out.data(), run.out.data(), run.out.size(), (what + " with 2 threads").c_str(),
+                      __FILE__, __LINE__);
 }
 
 }  // namespace
 
 TEST(random_shapes) {
   Random random(1);
-  const Shape batches[][2] = {{{}, {}},         {{3}, {3}},       {{3}, {}},       {{}, {3}},     {{2, 3}, {1, 3}},
-                              {{2, 1}, {1, 4}}, {{2, 3}, {3}},    {{1}, {2, 2}},   {{2, 3}, {2, 3}}, {{1, 1}, {1}}};
+  const Shape batches[][2] = {{{}, {}},         {{3}, {3}},       {{3}, {}},     {{}, {3}},
+                              {{2, 3}, {1, 3}}, {{2, 1}, {1, 4}}, {{2, 3}, {3}}, {{1}, {2, 2}},
+                              {{2, 3}, {2, 3}}, {{1, 1}, {1}}};
   for (int i = 0; i < 600 && failures() < 5; ++i) {
     Case t;
     const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 13, 17, 31, 48, 65, 131};
-    const int64_t m = sizes[random.integer(0, 11)], k = sizes[random.integer(0, 11)], n = sizes[random.integer(0, 11)];
+    const int64_t m = sizes[random.integer(0, 11)], k = sizes[random.integer(0, 11)],
+                  n = sizes[random.integer(0, 11)];
     const auto& batch = batches[random.integer(0, 9)];
     t.ta = random.integer(0, 3) == 0;
     t.tb = random.integer(0, 1) == 0;
@@ -145,7 +159,8 @@ TEST(large_k_and_wide_n) {
 
 TEST(empty_operands) {
   Random random(3);
-  for (const Case& t : {Case{{0, 4}, {4, 3}}, Case{{2, 0}, {0, 3}}, Case{{2, 4}, {4, 0}}, Case{{0, 2, 4}, {0, 4, 3}}})
+  for (const Case& t :
+       {Case{{0, 4}, {4, 3}}, Case{{2, 0}, {0, 3}}, Case{{2, 4}, {4, 0}}, Case{{0, 2, 4}, {0, 4, 3}}})
     for (Isa isa : supported_isas()) check(t, isa, random);
 }
 

@@ -19,21 +19,34 @@ struct Layer {
   int64_t size, channels, out, kernel, stride, pad, group;
 };
 const Layer kLayers[] = {
-    {"r50 stem", 224, 3, 64, 7, 2, 3, 1},          {"r50 s1 3x3", 56, 64, 64, 3, 1, 1, 1},
-    {"r50 s1 64-256", 56, 64, 256, 1, 1, 0, 1},    {"r50 s1 256-64", 56, 256, 64, 1, 1, 0, 1},
-    {"r50 s2 3x3/2", 56, 128, 128, 3, 2, 1, 1},    {"r50 s2 3x3", 28, 128, 128, 3, 1, 1, 1},
-    {"r50 s2 512-128", 28, 512, 128, 1, 1, 0, 1},  {"r50 s3 3x3", 14, 256, 256, 3, 1, 1, 1},
-    {"r50 s3 1024-256", 14, 1024, 256, 1, 1, 0, 1}, {"r50 s4 3x3", 7, 512, 512, 3, 1, 1, 1},
-    {"r50 s4 512-2048", 7, 512, 2048, 1, 1, 0, 1}, {"r50 down 256-512/2", 56, 256, 512, 1, 2, 0, 1},
-    {"mb stem", 224, 3, 32, 3, 2, 1, 1},           {"mb 32-16", 112, 32, 16, 1, 1, 0, 1},
-    {"mb 16-96", 112, 16, 96, 1, 1, 0, 1},         {"mb 96-24", 56, 96, 24, 1, 1, 0, 1},
-    {"mb 192-32", 28, 192, 32, 1, 1, 0, 1},        {"mb 384-64", 14, 384, 64, 1, 1, 0, 1},
-    {"mb 960-160", 7, 960, 160, 1, 1, 0, 1},       {"mb dw 3x3 96", 112, 96, 96, 3, 2, 1, 96},
-    {"mb dw 144", 56, 144, 144, 3, 1, 1, 144},     {"resnext 3x3 g32", 56, 128, 128, 3, 1, 1, 32},
+    {"r50 stem", 224, 3, 64, 7, 2, 3, 1},
+    {"r50 s1 3x3", 56, 64, 64, 3, 1, 1, 1},
+    {"r50 s1 64-256", 56, 64, 256, 1, 1, 0, 1},
+    {"r50 s1 256-64", 56, 256, 64, 1, 1, 0, 1},
+    {"r50 s2 3x3/2", 56, 128, 128, 3, 2, 1, 1},
+    {"r50 s2 3x3", 28, 128, 128, 3, 1, 1, 1},
+    {"r50 s2 512-128", 28, 512, 128, 1, 1, 0, 1},
+    {"r50 s3 3x3", 14, 256, 256, 3, 1, 1, 1},
+    {"r50 s3 1024-256", 14, 1024, 256, 1, 1, 0, 1},
+    {"r50 s4 3x3", 7, 512, 512, 3, 1, 1, 1},
+    {"r50 s4 512-2048", 7, 512, 2048, 1, 1, 0, 1},
+    {"r50 down 256-512/2", 56, 256, 512, 1, 2, 0, 1},
+    {"mb stem", 224, 3, 32, 3, 2, 1, 1},
+    {"mb 32-16", 112, 32, 16, 1, 1, 0, 1},
+    {"mb 16-96", 112, 16, 96, 1, 1, 0, 1},
+    {"mb 96-24", 56, 96, 24, 1, 1, 0, 1},
+    {"mb 192-32", 28, 192, 32, 1, 1, 0, 1},
+    {"mb 384-64", 14, 384, 64, 1, 1, 0, 1},
+    {"mb 960-160", 7, 960, 160, 1, 1, 0, 1},
+    {"mb dw 3x3 96", 112, 96, 96, 3, 2, 1, 96},
+    {"mb dw 144", 56, 144, 144, 3, 1, 1, 144},
+    {"resnext 3x3 g32", 56, 128, 128, 3, 1, 1, 32},
     {"shufflenet 1x1 g4", 28, 200, 200, 1, 1, 0, 4},
 };
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 bool time_layer(const Layer& l, int threads, Isa isa) {
   const int64_t out_size = (l.size + 2 * l.pad - l.kernel) / l.stride + 1;
@@ -47,7 +60,8 @@ bool time_layer(const Layer& l, int threads, Isa isa) {
     const TensorType& t = i < 3 ? types[i] : out_type;
     if (!blocks[i].allocate(t.bytes())) return false;
     views[i] = dense_view(t, blocks[i].data());
-    for (int64_t j = 0; j < t.shape.elements(); ++j) views[i].as<float>()[j] = 0.01f * static_cast<float>(j % 37 - 18);
+    for (int64_t j = 0; j < t.shape.elements(); ++j)
+      views[i].as<float>()[j] = 0.01f * static_cast<float>(j % 37 - 18);
   }
   const AttrList attrs = {{"strides", std::vector<int64_t>{l.stride, l.stride}},
                           {"pads", std::vector<int64_t>(4, l.pad)},
@@ -83,7 +97,8 @@ bool time_layer(const Layer& l, int threads, Isa isa) {
   }
   const double flops = 2.0 * static_cast<double>(out_size * out_size * l.out) *
                        static_cast<double>(l.channels / l.group * l.kernel * l.kernel);
-  std::printf("%-22s %8.3f ms %7.1f GFLOP/s  %s\n", l.name, best * 1e3, flops / best / 1e9, prepared.step->kernel_name());
+  std::printf("%-22s %8.3f ms %7.1f GFLOP/s  %s\n", l.name, best * 1e3, flops / best / 1e9,
+              prepared.step->kernel_name());
   return true;
 }
 

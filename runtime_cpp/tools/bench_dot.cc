@@ -19,19 +19,19 @@ struct Layer {
 };
 // 1x1 and unrolled KxK convolutions and fully connected layers; batch 1.
 const Layer kLayers[] = {
-    {"resnet50 stem 7x7/2", 12544, 147, 64},   {"resnet50 s1 1x1 64-64", 3136, 64, 64},
-    {"resnet50 s1 3x3 64", 3136, 576, 64},     {"resnet50 s1 1x1 64-256", 3136, 64, 256},
-    {"resnet50 s2 3x3 128", 784, 1152, 128},   {"resnet50 s2 1x1 512-128", 784, 512, 128},
-    {"resnet50 s3 3x3 256", 196, 2304, 256},   {"resnet50 s3 1x1 256-1024", 196, 256, 1024},
-    {"resnet50 s4 3x3 512", 49, 4608, 512},    {"resnet50 s4 1x1 2048-512", 49, 2048, 512},
-    {"resnet50 fc", 1, 2048, 1000},            {"mobilenetv2 stem", 12544, 27, 32},
-    {"mobilenetv2 32-16", 12544, 32, 16},      {"mobilenetv2 16-96", 12544, 16, 96},
-    {"mobilenetv2 96-24", 3136, 96, 24},       {"mobilenetv2 24-144", 3136, 24, 144},
-    {"mobilenetv2 192-32", 784, 192, 32},      {"mobilenetv2 384-64", 196, 384, 64},
-    {"mobilenetv2 576-96", 196, 576, 96},      {"mobilenetv2 960-160", 49, 960, 160},
-    {"mobilenetv2 320-1280", 49, 320, 1280},   {"vit-tiny qkv", 197, 192, 576},
-    {"vit-tiny mlp", 197, 768, 192},           {"llm gemv", 1, 4096, 4096},
-    {"llm 4 rows", 4, 1024, 4096},             {"square 1024", 1024, 1024, 1024},
+    {"resnet50 stem 7x7/2", 12544, 147, 64}, {"resnet50 s1 1x1 64-64", 3136, 64, 64},
+    {"resnet50 s1 3x3 64", 3136, 576, 64},   {"resnet50 s1 1x1 64-256", 3136, 64, 256},
+    {"resnet50 s2 3x3 128", 784, 1152, 128}, {"resnet50 s2 1x1 512-128", 784, 512, 128},
+    {"resnet50 s3 3x3 256", 196, 2304, 256}, {"resnet50 s3 1x1 256-1024", 196, 256, 1024},
+    {"resnet50 s4 3x3 512", 49, 4608, 512},  {"resnet50 s4 1x1 2048-512", 49, 2048, 512},
+    {"resnet50 fc", 1, 2048, 1000},          {"mobilenetv2 stem", 12544, 27, 32},
+    {"mobilenetv2 32-16", 12544, 32, 16},    {"mobilenetv2 16-96", 12544, 16, 96},
+    {"mobilenetv2 96-24", 3136, 96, 24},     {"mobilenetv2 24-144", 3136, 24, 144},
+    {"mobilenetv2 192-32", 784, 192, 32},    {"mobilenetv2 384-64", 196, 384, 64},
+    {"mobilenetv2 576-96", 196, 576, 96},    {"mobilenetv2 960-160", 49, 960, 160},
+    {"mobilenetv2 320-1280", 49, 320, 1280}, {"vit-tiny qkv", 197, 192, 576},
+    {"vit-tiny mlp", 197, 768, 192},         {"llm gemv", 1, 4096, 4096},
+    {"llm 4 rows", 4, 1024, 4096},           {"square 1024", 1024, 1024, 1024},
 };
 
 double now() {
@@ -122,8 +122,9 @@ int main(int argc, char** argv) {
     for (int i = 0; i < kernels.count; ++i)
       if (argc > 2 && std::strcmp(argv[2], kernels.rows[i].name) == 0) row = &kernels.rows[i];
     const double g = layer_gflops(isa, *row, l);
-    std::printf("%-26s %6lld x %5lld x %5lld  %-20s %7.1f GFLOP/s  %3.0f %%\n", l.name, static_cast<long long>(l.m),
-                static_cast<long long>(l.k), static_cast<long long>(l.n), row->name, g, 100 * g / best);
+    std::printf("%-26s %6lld x %5lld x %5lld  %-20s %7.1f GFLOP/s  %3.0f %%\n", l.name,
+                static_cast<long long>(l.m), static_cast<long long>(l.k), static_cast<long long>(l.n),
+                row->name, g, 100 * g / best);
   }
   return 0;
 }

@@ -24,10 +24,14 @@ struct clip {
   EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const { return min(p.beta, max(p.alpha, x)); }
 };
 struct leaky_relu {
-  EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const { return select(x < zero(), x * p.alpha, x); }
+  EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const {
+    return select(x < zero(), x * p.alpha, x);
+  }
 };
 struct prelu {
-  EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const { return select(x < zero(), x * p.slope, x); }
+  EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const {
+    return select(x < zero(), x * p.slope, x);
+  }
 };
 struct hardswish {
   EDGEC_INLINE f32v operator()(f32v x, const Parameters&) const {
@@ -59,7 +63,9 @@ struct hyperbolic_tangent {
   EDGEC_INLINE f32v operator()(f32v x, const Parameters&) const { return tanh(x); }
 };
 struct elu {
-  EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const { return select(x < zero(), p.alpha * expm1(x), x); }
+  EDGEC_INLINE f32v operator()(f32v x, const Parameters& p) const {
+    return select(x < zero(), p.alpha * expm1(x), x);
+  }
 };
 struct soft_plus {
   EDGEC_INLINE f32v operator()(f32v x, const Parameters&) const { return softplus(x); }

@@ -10,22 +10,11 @@
 namespace edgec {
 
 // Row: enumerator, name in the attribute `activation`.
-#define EDGEC_ACTIVATIONS(row)     \
-  row(kNone, "none")               \
-  row(kRelu, "relu")               \
-  row(kClip, "clip")               \
-  row(kLeakyRelu, "leaky_relu")    \
-  row(kPRelu, "prelu")             \
-  row(kHardSwish, "hardswish")     \
-  row(kHardSigmoid, "hardsigmoid") \
-  row(kSilu, "silu")               \
-  row(kGelu, "gelu")               \
-  row(kGeluTanh, "gelu_tanh")      \
-  row(kSigmoid, "sigmoid")         \
-  row(kTanh, "tanh")               \
-  row(kElu, "elu")                 \
-  row(kSoftplus, "softplus")       \
-  row(kMish, "mish")
+#define EDGEC_ACTIVATIONS(row)                                                                              \
+  row(kNone, "none") row(kRelu, "relu") row(kClip, "clip") row(kLeakyRelu, "leaky_relu")                    \
+      row(kPRelu, "prelu") row(kHardSwish, "hardswish") row(kHardSigmoid, "hardsigmoid") row(kSilu, "silu") \
+          row(kGelu, "gelu") row(kGeluTanh, "gelu_tanh") row(kSigmoid, "sigmoid") row(kTanh, "tanh")        \
+              row(kElu, "elu") row(kSoftplus, "softplus") row(kMish, "mish")
 
 enum class Activation : uint8_t {
 #define EDGEC_ACTIVATION_ROW(enumerator, name) enumerator,
@@ -39,7 +28,8 @@ inline constexpr int kActivationCount = 0
     ;
 // The choices of the attribute, in the form AttrSpec wants.
 inline constexpr const char* kActivationChoices =
-    "none|relu|clip|leaky_relu|prelu|hardswish|hardsigmoid|silu|gelu|gelu_tanh|sigmoid|tanh|elu|softplus|mish";
+    "none|relu|clip|leaky_relu|prelu|hardswish|hardsigmoid|silu|gelu|gelu_tanh|sigmoid|tanh|elu|softplus|"
+    "mish";
 
 const char* activation_name(Activation activation);
 bool activation_from_name(const char* name, Activation* out);

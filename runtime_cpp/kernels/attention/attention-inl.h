@@ -57,7 +57,8 @@ void scale_rows(float* y, int64_t pitch, int64_t rows, int64_t columns, const fl
   for (int64_t r = 0; r < rows; ++r) {
     float* row = y + r * pitch;
     const f32v f(factor[r]);
-    for_lanes<kF32>(columns, [&](int64_t j, auto n) { store(row + j, load<float, kF32>(row + j, n) * f, n); });
+    for_lanes<kF32>(columns,
+                    [&](int64_t j, auto n) { store(row + j, load<float, kF32>(row + j, n) * f, n); });
   }
 }
 

@@ -7,19 +7,19 @@
 
 namespace edgec {
 
-// For each row r: scores = scores * scale + mask, then exp(scores - m) with m the largest score so far. What was
-// summed for earlier keys must be multiplied by correction[r].
+// For each row r: scores = scores * scale + mask, then exp(scores - m) with m the largest score so far. What
+// was summed for earlier keys must be multiplied by correction[r].
 struct SoftmaxBlock {
   float* scores = nullptr;
   int64_t pitch = 0, rows = 0;
-  int64_t keys = 0;                      // columns of this block
-  const int64_t* visible = nullptr;      // per row: keys from here on are hidden; null = none
+  int64_t keys = 0;                  // columns of this block
+  const int64_t* visible = nullptr;  // per row: keys from here on are hidden; null = none
   float scale = 1;
-  const float* const* mask = nullptr;    // per row, at the block's first key; null = none
-  int64_t mask_step = 1;                 // 0: one value for all keys of a row
-  float* maximum = nullptr;              // per row; -infinity before the first block
-  float* sum = nullptr;                  // per row; 0 before the first block
-  float* correction = nullptr;           // per row, out
+  const float* const* mask = nullptr;  // per row, at the block's first key; null = none
+  int64_t mask_step = 1;               // 0: one value for all keys of a row
+  float* maximum = nullptr;            // per row; -infinity before the first block
+  float* sum = nullptr;                // per row; 0 before the first block
+  float* correction = nullptr;         // per row, out
 };
 
 struct AttentionKernels {

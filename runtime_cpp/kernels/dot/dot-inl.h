@@ -100,7 +100,8 @@ void columns(const DotTile& t, int64_t rows, int64_t b_pitch) {
       if (count == kColumns) {
         columns_of_row<kColumns>(t.a[i], b, b_pitch, t.k, sums);
       } else {
-        for (int64_t l = 0; l < count; ++l) columns_of_row<1>(t.a[i], b + l * b_pitch, b_pitch, t.k, sums + l);
+        for (int64_t l = 0; l < count; ++l)
+          columns_of_row<1>(t.a[i], b + l * b_pitch, b_pitch, t.k, sums + l);
       }
       float* c = t.c + i * t.c_pitch + j;
       for (int64_t l = 0; l < count; ++l) {

@@ -68,8 +68,8 @@ DotPacking dot_packing(const DotRow& row, int64_t n, int64_t k) {
   return packing;
 }
 
-void dot_pack_block(const DotKernels& kernels, const DotPacking& packing, int64_t i, const float* b, int64_t k_step,
-                    int64_t n_step, const float* bias, float* packed) {
+void dot_pack_block(const DotKernels& kernels, const DotPacking& packing, int64_t i, const float* b,
+                    int64_t k_step, int64_t n_step, const float* bias, float* packed) {
   const int64_t width = packing.width(i), j = i * packing.nr, n = std::min(width, packing.n - j);
   float* out = packed + packing.offset(i);
   for (int64_t l = 0; l < width; ++l) out[l] = bias != nullptr && l < n ? bias[j + l] : 0.0f;
@@ -89,8 +89,8 @@ void dot_pack_block(const DotKernels& kernels, const DotPacking& packing, int64_
   }
 }
 
-void dot_pack(const DotKernels& kernels, const DotPacking& packing, const float* b, int64_t k_step, int64_t n_step,
-              const float* bias, float* packed) {
+void dot_pack(const DotKernels& kernels, const DotPacking& packing, const float* b, int64_t k_step,
+              int64_t n_step, const float* bias, float* packed) {
   for (int64_t i = 0; i < packing.blocks(); ++i)
     dot_pack_block(kernels, packing, i, b, k_step, n_step, bias, packed);
 }
@@ -123,16 +123,29 @@ void dot_plan(DotProduct* product, int64_t tap_k, int threads) {
   product->m_block = std::max<int64_t>(ceil_div(rows, mr), 1) * mr;
 }
 
+namespace {
+
+size_t pointer_bytes(const DotProduct& p) {
+  return (static_cast<size_t>(p.max_taps * p.row->mr) * sizeof(const float*) + 63) / 64 * 64;
+}
+
+size_t patch_bytes(const DotProduct& p) {
+  return (static_cast<size_t>(p.patch_floats) * sizeof(float) + 63) / 64 * 64;
+}
+
+}  // namespace
+
 size_t DotProduct::scratch_bytes() const {
-  const size_t pointers = static_cast<size_t>(max_taps * row->mr) * sizeof(const float*);
-  const size_t bytes = (pointers + 63) / 64 * 64 + static_cast<size_t>(patch_floats) * sizeof(float);
-  return (bytes + 63) / 64 * 64;
+  const size_t copy =
+      copies_residual() ? static_cast<size_t>(m_block * n_block * packing.nr) * sizeof(float) : 0;
+  return pointer_bytes(*this) + patch_bytes(*this) + (copy + 63) / 64 * 64;
 }
 
 namespace {
 
 struct Stage {
   int64_t m_begin, m_end, block_begin, block_end, k_begin, k_end;
+  int64_t residual_m = 0, residual_n = 0;  // the element that operands.residual points to
 };
 
 void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, const float** pointers,
@@ -179,7 +192,8 @@ void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, 
       }
       tile.c = o.c + m * o.c_pitch + n;
       tile.n = std::min(width, packing.n - n);
-      tile.residual = residual != nullptr ? residual + m * o.residual_pitch + n : nullptr;
+      tile.residual =
+          residual != nullptr ? residual + (m - s.residual_m) * o.residual_pitch + n - s.residual_n : nullptr;
       kernels[width / packing.lanes - 1](tile);
     }
     if (last && !in_registers) {
@@ -188,7 +202,8 @@ void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, 
       finish.c_pitch = o.c_pitch;
       finish.rows = count;
       finish.columns = n_end - n_begin;
-      if (product.residual_after && o.residual != nullptr) finish.after = o.residual + m * o.residual_pitch + n_begin;
+      if (product.residual_after && o.residual != nullptr)
+        finish.after = o.residual + (m - s.residual_m) * o.residual_pitch + n_begin - s.residual_n;
       finish.residual_pitch = o.residual_pitch;
       if (o.slope != nullptr) finish.slope = o.slope + n_begin;
       finish.alpha = product.alpha;
@@ -201,10 +216,11 @@ void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, 
 
 }  // namespace
 
-void dot_run(const DotProduct& product, const DotOperands& operands, int64_t begin, int64_t end, void* scratch) {
+void dot_run(const DotProduct& product, const DotOperands& operands, int64_t begin, int64_t end,
+             void* scratch) {
   const float** pointers = static_cast<const float**>(scratch);
-  const size_t pointer_bytes = static_cast<size_t>(product.max_taps * product.row->mr) * sizeof(const float*);
-  float* patches = reinterpret_cast<float*>(static_cast<char*>(scratch) + (pointer_bytes + 63) / 64 * 64);
+  float* patches = reinterpret_cast<float*>(static_cast<char*>(scratch) + pointer_bytes(product));
+  float* copy = reinterpret_cast<float*>(reinterpret_cast<char*>(patches) + patch_bytes(product));
   const int64_t m_tasks = product.m_tasks();
   for (int64_t task = begin; task < end; ++task) {
     Stage s;
@@ -213,9 +229,21 @@ void dot_run(const DotProduct& product, const DotOperands& operands, int64_t beg
     s.block_begin = task / m_tasks * product.n_block;
     s.block_end = std::min(product.packing.blocks(), s.block_begin + product.n_block);
     s.k_begin = 0;
+    DotOperands o = operands;
+    if (o.residual != nullptr && product.copies_residual()) {
+      const int64_t n_begin = s.block_begin * product.packing.nr;
+      const int64_t columns = std::min(product.packing.n, s.block_end * product.packing.nr) - n_begin;
+      for (int64_t m = s.m_begin; m < s.m_end; ++m)
+        std::memcpy(copy + (m - s.m_begin) * columns, o.residual + m * o.residual_pitch + n_begin,
+                    static_cast<size_t>(columns) * sizeof(float));
+      o.residual = copy;
+      o.residual_pitch = columns;
+      s.residual_m = s.m_begin;
+      s.residual_n = n_begin;
+    }
     do {
       s.k_end = std::min(product.packing.k, s.k_begin + product.k_block);
-      run_stage(product, operands, s, pointers, patches);
+      run_stage(product, o, s, pointers, patches);
       s.k_begin = s.k_end;
     } while (s.k_begin < product.packing.k);
   }

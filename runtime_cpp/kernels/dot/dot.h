@@ -17,9 +17,9 @@ namespace edgec {
 struct DotTile {
   const float* const* a = nullptr;  // taps x rows pointers, tap after tap
   int64_t taps = 1;
-  int64_t k = 0;           // floats behind each pointer
+  int64_t k = 0;  // floats behind each pointer
   const float* b = nullptr;
-  int64_t b_step = 0;      // floats from one k to the next
+  int64_t b_step = 0;           // floats from one k to the next
   const float* bias = nullptr;  // one per column, whole vectors; null = zeros
   bool accumulate = false;      // start from c instead of the bias
   float* c = nullptr;
@@ -72,10 +72,10 @@ struct DotPacking {
 };
 DotPacking dot_packing(const DotRow& row, int64_t n, int64_t k);
 // Packs block i. B is b[k * k_step + j * n_step]; one of the steps is usually 1. bias may be null.
-void dot_pack_block(const DotKernels& kernels, const DotPacking& packing, int64_t i, const float* b, int64_t k_step,
-                    int64_t n_step, const float* bias, float* packed);
-void dot_pack(const DotKernels& kernels, const DotPacking& packing, const float* b, int64_t k_step, int64_t n_step,
-              const float* bias, float* packed);
+void dot_pack_block(const DotKernels& kernels, const DotPacking& packing, int64_t i, const float* b,
+                    int64_t k_step, int64_t n_step, const float* bias, float* packed);
+void dot_pack(const DotKernels& kernels, const DotPacking& packing, const float* b, int64_t k_step,
+              int64_t n_step, const float* bias, float* packed);
 
 // -- whole products --------------------------------------------------------------------------------------
 // Where the rows of A lie when they are not evenly spaced.
@@ -83,8 +83,8 @@ struct DotRows {
   // For rows [m, m + count) and the part [k_begin, k_end) of k: fills pointers[t * count + i], sets *k to the
   // floats behind each pointer and returns the number of taps t. patches: memory of patch_floats for rows
   // that must be assembled.
-  virtual int64_t fill(int64_t m, int count, int64_t k_begin, int64_t k_end, const float** pointers, float* patches,
-                       int64_t* k) const = 0;
+  virtual int64_t fill(int64_t m, int count, int64_t k_begin, int64_t k_end, const float** pointers,
+                       float* patches, int64_t* k) const = 0;
 
  protected:
   ~DotRows() = default;
@@ -103,7 +103,10 @@ struct DotProduct {
   Activation activation = Activation::kNone;
   float alpha = 0, beta = 0;
   bool residual_after = false;
+  bool residual_is_c = false;  // residual and c are the same memory
 
+  // Unfinished sums, or results before their activation, would overwrite a residual that is still needed.
+  bool copies_residual() const { return residual_is_c && (residual_after || k_block < packing.k); }
   int64_t m_tasks() const { return (m + m_block - 1) / m_block; }
   int64_t n_tasks() const { return (packing.blocks() + n_block - 1) / n_block; }
   int64_t tasks() const { return m_tasks() * n_tasks(); }
@@ -135,6 +138,7 @@ struct DotOperands {
   const float* slope = nullptr;
 };
 // Tasks [begin, end) of tasks(); scratch is the thread's own.
-void dot_run(const DotProduct& product, const DotOperands& operands, int64_t begin, int64_t end, void* scratch);
+void dot_run(const DotProduct& product, const DotOperands& operands, int64_t begin, int64_t end,
+             void* scratch);
 
 }  // namespace edgec

@@ -11,7 +11,8 @@ namespace EDGEC_ISA_NS {
 template <int N>
 EDGEC_INLINE vec<float, N> copysign(vec<float, N> magnitude, vec<float, N> sign) {
   const vec<int32_t, N> bit(INT32_MIN);
-  return bit_cast<float>((bit_cast<int32_t>(magnitude) & (bit ^ vec<int32_t, N>(-1))) | (bit_cast<int32_t>(sign) & bit));
+  return bit_cast<float>((bit_cast<int32_t>(magnitude) & (bit ^ vec<int32_t, N>(-1))) |
+                         (bit_cast<int32_t>(sign) & bit));
 }
 
 // p[0] + p[1] x + p[2] x^2 ... by Horner's rule.
@@ -141,7 +142,7 @@ template <int N>
 EDGEC_INLINE vec<float, N> erf(vec<float, N> x) {
   const vec<float, N> one(1.0f), a = abs(x), z = x * x;
   // erf(x)/x in x^2, |x| <= 1
-  const float p[] = {1.1283791e+00f, -3.7612626e-01f, 1.12836e-01f,  -2.6854444e-02f,
+  const float p[] = {1.1283791e+00f, -3.7612626e-01f, 1.12836e-01f, -2.6854444e-02f,
                      5.189535e-03f,  -8.020841e-04f,  7.889119e-05f};
   // log(1 - erf(x)), 1 <= x <= 4; above, erf rounds to 1.
   const float q[] = {-3.415126e-04f, -1.1270893e+00f, -6.3814473e-01f, -1.0310682e-01f,

@@ -26,6 +26,7 @@ struct OpRun {
   int threads = 1;
   Isa isa = best_isa();
   int64_t extra_output_pitch = 0;
+  int in_place_input = -1;  // the output overwrites this input, whose extra_pitch must be the output's
   // Set by run():
   Shape out_shape;
   std::vector<float> out;  // dense
@@ -54,7 +55,9 @@ struct OpRun {
     // Poison between the rows: a kernel that reads it yields NaN, one that writes it is caught below.
     std::vector<std::vector<float>> memory(inputs.size() + 1);
     std::vector<TensorView> views(inputs.size() + 1);
-    std::vector<TensorView*> in(inputs.size()), outs(1);
+    // As in a session, the lists are as long as the schema's.
+    std::vector<TensorView*> in(std::max(inputs.size(), node.op->inputs.size()));
+    std::vector<TensorView*> outs(std::max<size_t>(1, node.op->outputs.size()));
     for (size_t i = 0; i < inputs.size(); ++i) {
       request.input_pitches.push_back(0);
       if (inputs[i].absent) continue;
@@ -64,9 +67,14 @@ struct OpRun {
       request.input_pitches[i] = pitch;
     }
     const int64_t out_pitch = row_length(out_shape) + extra_output_pitch;
-    place(out_type, std::vector<float>(static_cast<size_t>(out_shape.elements()), NAN), out_pitch, &memory.back(),
-          &views.back());
+    place(out_type, std::vector<float>(static_cast<size_t>(out_shape.elements()), NAN), out_pitch,
+          &memory.back(), &views.back());
     outs[0] = &views.back();
+    if (in_place_input >= 0) {
+      views.back() = views[static_cast<size_t>(in_place_input)];
+      memory.back().swap(memory[static_cast<size_t>(in_place_input)]);
+      request.aliased_input = in_place_input;
+    }
     request.output_types = {&out_type};
     request.output_pitches = {out_pitch};
     request.isa = isa;
@@ -117,8 +125,8 @@ struct OpRun {
     }
   }
   // Exactly as long as needed, so that AddressSanitizer sees any read beyond the last row.
-  static void place(const TensorType& type, const std::vector<float>& dense, int64_t pitch, std::vector<float>* memory,
-                    TensorView* view) {
+  static void place(const TensorType& type, const std::vector<float>& dense, int64_t pitch,
+                    std::vector<float>* memory, TensorView* view) {
     const int64_t length = row_length(type.shape);
     const int64_t rows = type.shape.elements() / std::max<int64_t>(length, 1);
     memory->assign(static_cast<size_t>(rows * pitch), kPoison);

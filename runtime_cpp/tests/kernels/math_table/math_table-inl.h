@@ -1,13 +1,12 @@
 #include "kernels/math_table/math_table.h"
-
 #include "kernels/simd/math.h"
 
 namespace edgec {
 namespace EDGEC_ISA_NS {
 namespace {
-#define EDGEC_MATH_FUNCTION(name)                                                    \
-  void apply_##name(const float* x, float* y, size_t count) {                        \
-    for (size_t i = 0; i < count; i += kF32) store(y + i, name(load(x + i)));        \
+#define EDGEC_MATH_FUNCTION(name)                                             \
+  void apply_##name(const float* x, float* y, size_t count) {                 \
+    for (size_t i = 0; i < count; i += kF32) store(y + i, name(load(x + i))); \
   }
 EDGEC_MATH_FUNCTION(exp)
 EDGEC_MATH_FUNCTION(expm1)
