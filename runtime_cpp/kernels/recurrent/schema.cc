@@ -1,4 +1,5 @@
 // Attributes, shapes and activations of LSTM, GRU and RNN.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/recurrent/recurrent.h"
@@ -36,7 +37,12 @@ Status read_recurrent_shape(const NodeContext& ctx, int gates, RecurrentShape* s
   if (shape->hidden <= 0 || shape->hidden > (int64_t{1} << 40))
     return ctx.fail(StatusCode::kInvalidArgument, "attribute 'hidden_size' is %lld, expected a positive size",
                     static_cast<long long>(shape->hidden));
-  return ok_status();
+  // What prepare lays out: products of all steps, and packed weights whose columns are padded to tiles. The
+  // factor keeps the sum of all regions in range.
+  constexpr int64_t kReserve = 64;
+  EDGEC_TRY(check_shape(DType::kF32, Shape{kReserve, shape->steps, shape->batch, shape->width()}));
+  return check_shape(DType::kF32,
+                     Shape{kReserve, shape->width() + kReserve, std::max(shape->inputs, shape->hidden) + 1});
 }
 
 Shape recurrent_state_shape(const RecurrentShape& s) {
