@@ -348,7 +348,11 @@ def test_cast_edges() -> None:
     middle = (finite.astype(np.float64) + np.nextafter(finite, np.float16(np.inf)).astype(np.float64)) / 2
     for nudge in (0, 1e-9, -1e-9):
         values = middle * (1 + nudge)
-        same(one("Cast", values, to="f16"), values.astype(np.float16))
+        for exact in (values, values.astype(np.float32), -values.astype(np.float32)):
+            same(one("Cast", exact, to="f16"), exact.astype(np.float16))
+    edge = np.array([65519, 65520, 65536, 2.0**-25, 2.0**-25 * 1.001, 0, -0.0, np.inf, -np.inf, np.nan], np.float32)
+    with np.errstate(over="ignore"):
+        same(one("Cast", edge, to="f16"), edge.astype(np.float16))
 
 
 def test_cast_bf16_rounds_to_nearest_even(rng: np.random.Generator) -> None:

@@ -39,6 +39,35 @@ uint16_t narrow(double value) {
   return static_cast<uint16_t>(sign | (field + units));
 }
 
+uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+// The same for f32, which networks convert most, in a few integer operations.
+uint16_t f32_to_f16(float value) {
+  const uint32_t bits = bits_of(value), magnitude = bits & 0x7fffffff;
+  uint32_t half;
+  if (magnitude > 0x7f800000) {
+    half = 0x7e00;
+  } else if (magnitude >= 0x477ff000) {  // 65520: half way from the largest to what would come next
+    half = 0x7c00;
+  } else if (magnitude < 0x38800000) {  // below 2^-14 the result counts units of 2^-24, the last place of 1/2
+    half = bits_of(std::fabs(value) + 0.5f) - bits_of(0.5f);
+  } else {
+    // Exponent bias 127 to 15, and rounding of the 13 bits that go: up from above half way, or from half way
+    // if odd.
+    half = (magnitude - (112u << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+  }
+  return static_cast<uint16_t>((bits >> 16 & 0x8000) | half);
+}
+uint16_t f32_to_bf16(float value) {
+  const uint32_t bits = bits_of(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>((bits >> 16 & 0x8000) | 0x7fc0);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 // -- one element ----------------------------------------------------------------------------------
 template <class T>
 T decode(T x) {
@@ -60,6 +89,10 @@ template <class To, class From>
 To convert_one(From x) {
   if constexpr (std::is_same_v<To, bool>) {
     return x != From(0);
+  } else if constexpr (std::is_same_v<To, f16> && std::is_same_v<From, float>) {
+    return {f32_to_f16(x)};
+  } else if constexpr (std::is_same_v<To, bf16> && std::is_same_v<From, float>) {
+    return {f32_to_bf16(x)};
   } else if constexpr (std::is_same_v<To, f16>) {
     return {f64_to_f16(static_cast<double>(x))};
   } else if constexpr (std::is_same_v<To, bf16>) {
@@ -191,7 +224,8 @@ void convert_through(DType from, const void* source, DType to, void* destination
   for (int64_t i = 0; i < n; i += kBlock) {
     const int64_t count = std::min(kBlock, n - i);
     load_as(from, static_cast<const char*>(source) + static_cast<size_t>(i) * dtype_size(from), count, block);
-    store_as(to, block, count, static_cast<char*>(destination) + static_cast<size_t>(i) * dtype_size(to), rules);
+    store_as(to, block, count, static_cast<char*>(destination) + static_cast<size_t>(i) * dtype_size(to),
+             rules);
   }
 }
 
