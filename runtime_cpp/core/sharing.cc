@@ -197,6 +197,12 @@ class Sharing {
       if (o.last_use > n) return false;
       const bool read_here = std::count(node.inputs.begin(), node.inputs.end(), other) > 0;
       if (other != in && read_here && (extent(other).begin != mine.begin || o.type.shape != a.type.shape)) return false;
+      // A convolution whose residual is its own input still reads the input after it has written outputs.
+      for (size_t port = 0; read_here && port < node.inputs.size(); ++port) {
+        const std::vector<int>& allowed = node.op->inplace_inputs;
+        if (node.inputs[port] == other && !std::count(allowed.begin(), allowed.end(), static_cast<int>(port)))
+          return false;
+      }
     }
     return true;
   }
