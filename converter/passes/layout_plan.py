@@ -17,7 +17,7 @@ from functools import partial
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import typed
 from edgec.converter.passes.layout_rules import Perm, Wanted, identity, relabel, spread
-from edgec.converter.passes.merge_transposes import compose, inverse
+from edgec.converter.passes.merge_transposes import compose, inverse, moves_nothing
 from edgec.converter.passes.min_cut import MinCut
 
 A, B = False, True
@@ -64,8 +64,17 @@ def _reach(graph: Graph, plan: Plan) -> None:
     def seed(value: Value | None, a: Perm, b: Perm) -> None:
         if value is None or value.is_constant or not value.types or id(value) in plan.pairs or a == b:
             return
-        if identity(len(a)) not in (a, b):
-            return  # its own order would be a third layout
+        own = identity(len(a))
+        if own not in (a, b):
+            # Its own order up to dimensions of size 1 is as good; anything else would be a third layout.
+            if moves_nothing(value, a):
+                a = own
+            elif moves_nothing(value, b):
+                b = own
+            else:
+                return
+        if a == b:
+            return
         plan.pairs[id(value)] = (a, b)
         queue.append(value)
 

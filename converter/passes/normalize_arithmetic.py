@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from edgec.converter.ir.graph import Graph, Node, Value
+from edgec.converter.ir.graph import MAX_KNOWN_ELEMENTS, Graph, Node, Value
 from edgec.converter.passes.engine import Patch, replaceable, rewrite
-from edgec.converter.passes.match import array, close, is_f32, only_use, producer, scalar
+from edgec.converter.passes.match import array, close, is_f32, only_use, producer, scalar, static_shape
 
 _POWERS: dict[float, str] = {0.5: "Sqrt", -0.5: "Rsqrt", -1.0: "Reciprocal"}
 
@@ -163,6 +164,20 @@ def normalize_arithmetic(graph: Graph, node: Node) -> Patch | None:
         return None
     patch.label = f"{node.op} written as {new.producer.op}" if patch.nodes and new.producer else f"{node.op} removed"
     return patch.replace(y, new)
+
+
+@rewrite("integer-zero", ops=("Mul",), stages=("simplify",))
+def integer_zero(graph: Graph, node: Node) -> Patch | None:
+    """Integers times 0 -> zeros. (Not for floats: NaN and infinity.) Exporters write it to keep an unused input."""
+    y = node.outputs[0]
+    shape = static_shape(y)
+    if y.dtype not in ("i32", "i64") or shape is None or math.prod(shape) > MAX_KNOWN_ELEMENTS or graph.is_output(y):
+        return None
+    if not any(scalar(v) == 0 for v in node.inputs):
+        return None
+    dtype = np.int32 if y.dtype == "i32" else np.int64
+    patch = Patch(graph, "product with 0 folded", node)
+    return patch.replace(y, patch.constant(y.name, np.zeros(shape, dtype)))
 
 
 @rewrite("merge-constant-operands", ops=("Add", "Mul"), stages=("simplify",))

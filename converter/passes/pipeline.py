@@ -76,18 +76,35 @@ def optimize(
         if progress is not None:
             progress(label, stage / len(STAGES))
 
-    engine = Engine(
-        graph, disable=disable, stop_after=stop_after, check_all=check_all, strict=strict, report=report, progress=tell
-    )
-    for names in STAGES:
-        engine.run(rewrites_of(names))
-        stage += 1
+    for part in [graph, *subgraphs(graph)]:
+        engine = Engine(
+            part,
+            disable=disable,
+            stop_after=stop_after,
+            check_all=check_all,
+            strict=strict,
+            report=report,
+            progress=tell,
+        )
+        for names in STAGES:
+            engine.run(rewrites_of(names))
+            stage = min(stage + 1, len(STAGES) - 1)
     report.nodes_after, report.operators_after = len(graph), operators(graph)
     report.transposes_after = report.operators_after.get("Transpose", 0)
     report.seconds = time.perf_counter() - begin
     if progress is not None:
         progress("done", 1.0)
     return report
+
+
+def subgraphs(graph: Graph) -> list[Graph]:
+    """The bodies of If, Loop and Scan, outer ones first."""
+    found: list[Graph] = []
+    for node in graph.nodes:
+        for value in node.attrs.values():
+            if isinstance(value, Graph):
+                found += [value, *subgraphs(value)]
+    return found
 
 
 def operators(graph: Graph) -> dict[str, int]:

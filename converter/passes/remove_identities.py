@@ -9,6 +9,7 @@ import numpy as np
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, replaceable, rewrite
 from edgec.converter.passes.match import array, dims, normalized_axis, quantized, scalar
+from edgec.converter.passes.merge_transposes import moves_nothing
 
 
 def _neutral(node: Node, number: float, either_side: bool) -> Value | None:
@@ -25,6 +26,13 @@ def _first(node: Node) -> Value | None:
 
 def _if(condition: bool, node: Node) -> Value | None:
     return node.inputs[0] if condition else None
+
+
+def _transpose_of_ones(node: Node) -> Value | None:
+    """The identity, or one that only swaps dimensions of size 1."""
+    x = node.inputs[0]
+    assert x is not None
+    return _if(moves_nothing(x, node.attrs["perm"]), node)
 
 
 def _pad_of_nothing(node: Node) -> Value | None:
@@ -81,7 +89,7 @@ _TESTS: dict[str, Callable[[Node], Value | None]] = {
     "Unsqueeze": _first,
     "Flatten": _first,
     "Expand": _first,
-    "Transpose": lambda n: _if(list(n.attrs["perm"]) == sorted(n.attrs["perm"]), n),
+    "Transpose": _transpose_of_ones,
     "Concat": lambda n: _if(len(n.inputs) == 1, n),
     "Split": lambda n: _if(len(n.outputs) == 1, n),
     "Add": lambda n: _neutral(n, 0, True),

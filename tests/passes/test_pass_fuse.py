@@ -185,6 +185,20 @@ def test_residual_before_and_after_the_activation(batch: int | str) -> None:
     assert (node.attr("residual_mode"), node.attr("activation")) == ("after", "relu")
 
 
+@pytest.mark.parametrize("dot", ["conv", "matmul"])
+def test_residual_that_is_the_operand_itself(dot: str) -> None:
+    """The planner may write the result over the residual, but not while it is still the operand."""
+
+    def build(b: B) -> Any:
+        x = b("Sin", nhwc(b))
+        y = b.conv(x, 6, nchw=False) if dot == "conv" else b("MatMul", x, b.const(6, 6))
+        return b("Sin", b("Add", x, y))
+
+    graph, report = optimized(build)
+    assert fired(report, "fuse-residual") == 1
+    assert len(graph) == 3
+
+
 def test_activation_after_residual_after_activation_stays() -> None:
     def build(b: B) -> Any:
         x = nhwc(b)

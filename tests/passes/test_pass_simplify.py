@@ -356,3 +356,15 @@ def test_global_pools_are_reductions() -> None:
     assert ops(graph) == {"ReduceMean": 1, "ReduceMax": 1}
     graph, _ = optimized(lambda b: b("AvgPool2d", b.input(2, 5, 7, 3), kernel=[5, 6]))
     assert ops(graph) == {"AvgPool2d": 1}
+
+
+def test_integers_times_zero_are_zeros() -> None:
+    def build(b: B) -> object:
+        zero = b("Cast", b("Mul", b.input(dtype="i64", name="rate"), b.data(0, np.int64)), to="f32")
+        return b("Add", b("Exp", b.input(2, 3)), zero)
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"Exp": 1}
+    assert [v.name for v in graph.inputs] == ["rate", "x"]
+    graph, _ = optimized(lambda b: b("Neg", b("Mul", b.input(2, 3), b.scalar(0))))
+    assert ops(graph) == {"Mul": 1, "Neg": 1}
