@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("-i", "--input", "--data", "inputs", multiple=True, metavar="[NAME=]FILE", help="As for `run`.")
 @click.option("--shape", "shapes", multiple=True, help="Sizes of inputs: 1x3x224x224 or x:[1,3,224,224].")
 @click.option("--mark", type=click.Choice(["outputs", "all"]), default="outputs", show_default=True)
-@click.option("--atol", type=float, default=1e-4, show_default=True, help="Absolute tolerance.")
+@click.option("--atol", type=float, help="Absolute tolerance; default: 3e-5 of each tensor's largest magnitude.")
 @click.option("--rtol", type=float, default=1e-3, show_default=True, help="Tolerance relative to B.")
 @click.option("--fail-fast", is_flag=True, help="Print the first difference only.")
 @click.option("--threads", type=click.IntRange(0), default=1, show_default=True)
@@ -33,7 +33,7 @@ def command(
     inputs: tuple[str, ...],
     shapes: tuple[str, ...],
     mark: str,
-    atol: float,
+    atol: float | None,
     rtol: float,
     fail_fast: bool,
     threads: int,

@@ -55,6 +55,17 @@ def test_tolerances_decide():
     assert edgec.compare(a, b, atol=0, rtol=2e-3).ok
 
 
+def test_the_default_tolerance_follows_the_magnitude():
+    for scale in (1e-6, 1.0, 1e6):
+        b = np.array([scale, 0.0])
+        assert difference("x", b + [0, 2e-5 * scale], b).ok
+        assert not difference("x", b + [0, 4e-5 * scale], b).ok
+        assert difference("x", b * 1.0009, b).ok
+        assert not difference("x", b * 1.0011, b).ok
+    assert difference("x", np.zeros(2), np.zeros(2)).ok
+    assert not difference("x", np.array([0, 1e-30]), np.zeros(2)).ok
+
+
 def test_data_in_order_and_by_name(rng):
     model = edgec.Model.from_bytes(two_by_two().data)
     a, b = rng.standard_normal((2, 2, 3)).astype(np.float32)
