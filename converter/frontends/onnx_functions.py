@@ -24,6 +24,14 @@ def _schema(onnx: Any, domain: str, op: str, opsets: Mapping[str, int]) -> Any:
         return None
 
 
+def schema_defaults(onnx: Any, domain: str, op: str, opsets: Mapping[str, int]) -> list[Any]:
+    """AttributeProtos of the operator's defaults: bodies refer to attributes that a call leaves out."""
+    schema = _schema(onnx, domain, op, opsets)
+    if schema is None:
+        return []
+    return [a.default_value for a in schema.attributes.values() if a.default_value.name]
+
+
 def has_function(onnx: Any, domain: str, op: str, opsets: Mapping[str, int]) -> bool:
     schema = _schema(onnx, domain, op, opsets)
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)

@@ -319,7 +319,8 @@ class Importer:
             handler = None
             body = local
         elif handler is None:
-            body = onnx_functions.schema_function(self.onnx, domain, op, scope.opsets, proto, inputs)
+            bound = self._bound(proto, scope)
+            body = onnx_functions.schema_function(self.onnx, domain, op, scope.opsets, bound, inputs)
         if handler is None and body is None:
             self._problem(label, "edgec has no form of this operator yet", where)
         poisoned = any(v is POISON for v in inputs)
@@ -385,6 +386,9 @@ class Importer:
         opsets.update({("" if o.domain == "ai.onnx" else o.domain): o.version for o in body.opset_import})
         defaults = {a.name: self._attribute(a, None) for a in body.attribute_proto}
         is_model_function = (domain, body.name) in scope.functions
+        if not is_model_function:
+            for default in onnx_functions.schema_defaults(self.onnx, domain, body.name, scope.opsets):
+                defaults.setdefault(default.name, self._attribute(default, None))
         inner = scope.child(
             opsets=opsets,
             parent=None,
@@ -408,6 +412,21 @@ class Importer:
             else:
                 result[a.name] = self._attribute(a, scope)
         return result
+
+    def _bound(self, proto: Any, scope: Scope) -> Any:
+        """The node with references to its function's attributes replaced by values; absent ones disappear."""
+        if not any(a.ref_attr_name for a in proto.attribute):
+            return proto
+        bound = type(proto)()
+        bound.CopyFrom(proto)
+        del bound.attribute[:]
+        given = scope.attributes or {}
+        for a in proto.attribute:
+            if not a.ref_attr_name:
+                bound.attribute.append(a)
+            elif a.ref_attr_name in given:
+                bound.attribute.append(self.onnx.helper.make_attribute(a.name, given[a.ref_attr_name]))
+        return bound
 
     def _attribute(self, a: Any, scope: Scope | None) -> Any:
         kind = self.onnx.AttributeProto

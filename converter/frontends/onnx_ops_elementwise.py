@@ -165,10 +165,9 @@ def cast_like(c: Context) -> Value:
 @onnx_op("BitCast")
 def bit_cast(c: Context) -> Value:
     x, to = c.need(0), dtype_name(c.need_attr("to"))
-    data = c.static(x)
-    if to is None or to not in NUMPY or data is None:
-        raise Unsupported("reinterpreting the bits of a tensor")
-    return c.const(data.view(NUMPY[to]))
+    if to is None:
+        raise Unsupported("reinterpreting the bits of a tensor as strings")
+    return c.emit("BitCast", [x], {"to": to})
 
 
 @onnx_op("Constant")

@@ -74,14 +74,14 @@ def softmax(c: Context) -> Value:
     return c.reshape(flat, c.dims(x))
 
 
-@onnx_op("CumSum")
+@onnx_op("CumSum", "CumProd")
 def cumulative_sum(c: Context) -> Value:
     attrs = {"exclusive": int(c.attr("exclusive", 0)), "reverse": int(c.attr("reverse", 0))}
     axis = c.need(1)
     known = c.ints(axis)
     if known is not None:
-        return c.emit("CumSum", [c.need(0)], {**attrs, "axis": c.axis(known[0], c.need(0))})
-    return c.emit("CumSum", [c.need(0), c.as_i64(c.reshape(axis, []) if axis.rank else axis)], attrs)
+        return c.emit(c.op, [c.need(0)], {**attrs, "axis": c.axis(known[0], c.need(0))})
+    return c.emit(c.op, [c.need(0), c.as_i64(c.reshape(axis, []) if axis.rank else axis)], attrs)
 
 
 @onnx_op("TopK")
