@@ -115,6 +115,10 @@ class Patch:
         return self
 
 
+class PatchError(GraphError):
+    """The patch changes a type or has no possible place; the graph is as it was."""
+
+
 class Engine:
     """Applies rewrites to one graph and keeps the report.
 
@@ -199,14 +203,21 @@ class Engine:
             return None
         try:
             patch = r.rule(self.graph, node)
-            return None if patch is None else self.apply(patch, r.name)
-        except GraphError as e:
-            # The graph is as it was: a rewrite that the registry or the type check refuses costs speed, not the model.
+        except Exception as e:
+            # Nothing has been changed yet: a rule that fails costs speed, not the user's model.
             if self.strict:
                 raise
-            self.report.refused.append(f"{r.name} at {node.name}: {e}")
-            self._refused.add((r.name, id(node)))
-            return None
+            return self._refuse(r, node, e)
+        try:
+            return None if patch is None else self.apply(patch, r.name)
+        except PatchError as e:
+            if self.strict:
+                raise
+            return self._refuse(r, node, e)
+
+    def _refuse(self, r: Rewrite, node: Node, reason: Exception) -> None:
+        self.report.refused.append(f"{r.name} at {node.name}: {reason}")
+        self._refused.add((r.name, id(node)))
 
     def _count(self, r: Rewrite) -> None:
         self._fired[r.name] = self._fired.get(r.name, 0) + 1
@@ -220,15 +231,15 @@ class Engine:
     def apply(self, patch: Patch, name: str) -> list[Node]:
         """Applies one patch; returns the nodes worth looking at again.
 
-        Raises GraphError, with the graph unchanged, when the patch changes a type or cannot be placed.
+        Raises PatchError, with the graph unchanged, when the patch changes a type or cannot be placed.
         """
         graph = self.graph
         where = f"rewrite '{name}' at {patch.root.name}"
         for old, new in patch.replaced:
             if old.types != new.types:
-                raise GraphError(f"{where}: '{old.name}' is {old.types}, its replacement '{new.name}' is {new.types}")
+                raise PatchError(f"{where}: '{old.name}' is {old.types}, its replacement '{new.name}' is {new.types}")
             if any(old in node.inputs for node, _ in patch.nodes):
-                raise GraphError(f"{where}: a new node reads '{old.name}', which the patch replaces")
+                raise PatchError(f"{where}: a new node reads '{old.name}', which the patch replaces")
         fresh = {id(v) for node, _ in patch.nodes for v in node.outputs}
         self._place(patch, where)
 
@@ -284,7 +295,7 @@ class Engine:
                 return anchor
         if last_input >= 0 and (first_user is None or last_input < first_user):
             return max(producers, key=lambda p: p.order).next
-        raise GraphError(f"{where}: the new nodes need inputs that come after the users of what they replace")
+        raise PatchError(f"{where}: the new nodes need inputs that come after the users of what they replace")
 
     def _substitute(self, old: Value, new: Value, fresh: bool) -> None:
         graph = self.graph

@@ -49,7 +49,7 @@ def _hard_sigmoid(y: np.ndarray) -> tuple[str, dict[str, Any]] | None:
         return None
     i, j = on_slope[np.argmin(_GRID[on_slope])], on_slope[np.argmax(_GRID[on_slope])]
     alpha = float(y[j] - y[i]) / float(_GRID[j] - _GRID[i])
-    if alpha <= 0:
+    if not 0 < alpha < np.inf:
         return None
     alpha = _rounded(alpha)
     beta = _rounded(float(np.median(y[on_slope] - alpha * _GRID[on_slope])))
@@ -59,9 +59,10 @@ def _hard_sigmoid(y: np.ndarray) -> tuple[str, dict[str, Any]] | None:
 
 def _leaky_relu(y: np.ndarray) -> tuple[str, dict[str, Any]] | None:
     i = int(np.argmin(_GRID))
-    alpha = _rounded(float(y[i]) / float(_GRID[i]))
-    if not np.isfinite(alpha) or not -1e3 < alpha < 1:
+    alpha = float(y[i]) / float(_GRID[i])
+    if not -1e3 < alpha < 1:  # nor NaN
         return None
+    alpha = _rounded(alpha)
     attrs = {"alpha": alpha}
     return ("LeakyRelu", attrs) if _equal(y, _on_grid("LeakyRelu", tuple(attrs.items()))) else None
 
