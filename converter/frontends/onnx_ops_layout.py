@@ -305,18 +305,9 @@ def reverse_sequence(c: Context) -> Value:
 
 @onnx_op("Unique")
 def unique(c: Context) -> list[Value]:
-    data = c.static(c.need(0))
-    if data is None:
-        raise Unsupported("Unique of a tensor that is computed while the model runs")
-    axis, ordered = c.attr("axis"), bool(c.attr("sorted", 1))
-    values, first, inverse, counts = np.unique(data, return_index=True, return_inverse=True, return_counts=True, axis=axis)
-    inverse = inverse.reshape(-1)
-    if not ordered:
-        order = np.argsort(first)
-        values = np.take(values, order, axis=axis or 0)
-        rank = np.argsort(order)
-        first, counts, inverse = first[order], counts[order], rank[inverse]
-    return [c.const(values), c.i64(first), c.i64(inverse), c.i64(counts)]
+    axis = c.attr("axis")
+    attrs = {"flat": int(axis is None), "axis": int(axis or 0), "sorted": int(c.attr("sorted", 1))}
+    return c.emit_many("Unique", [c.need(0)], attrs, len(c.output_names))
 
 
 @onnx_op("Hardmax")

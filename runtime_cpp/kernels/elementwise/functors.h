@@ -141,11 +141,14 @@ struct Mod {
   }
 };
 
-// alpha 1: to the left. Shifting out everything gives 0, also by more bits than there are.
+// alpha 1: to the left. Shifting by more bits than there are, or by a negative number of bits, shifts out
+// everything: 0 is left, or the sign of what is shifted to the right.
 struct BitShift {
   template <class V>
   EDGEC_INLINE static V apply(V a, V b, const Parameters<V>& p) {
-    return b >= V(64) ? V(0) : p.alpha != V(0) ? a << b : a >> b;
+    const bool everything = b >= V(64) || b < V(0);
+    if (p.alpha != V(0)) return everything ? V(0) : static_cast<V>(static_cast<uint64_t>(a) << b);
+    return everything ? (a < V(0) ? static_cast<V>(-1) : V(0)) : a >> b;
   }
 };
 
