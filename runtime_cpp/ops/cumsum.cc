@@ -66,8 +66,8 @@ struct Cumulative {
 
 template <class T>
 Status set_typed(PrepareContext& ctx, const AxisSplit& split) {
-  ctx.set_step(make_step("cumulative", Cumulative<T>{split, ctx.attr_bool("exclusive"), ctx.attr_bool("reverse"),
-                                              ctx.op().name == "CumProd"}));
+  ctx.set_step(make_step("cumulative", Cumulative<T>{split, ctx.attr_bool("exclusive"),
+                                                     ctx.attr_bool("reverse"), ctx.op().name == "CumProd"}));
   return ok_status();
 }
 
@@ -96,16 +96,16 @@ Status prepare(PrepareContext& ctx) {
 EDGEC_REGISTER(cumsum) {
   for (const char* name : {"CumSum", "CumProd"})
     registry.add(name)
-      .doc("Running sum (or product) along an axis.")
-      .input("x", "f32, f64, i32, i64, u32, u64")
-      .optional("axis", "i32 or i64, one element, known before the run; wins over the attribute")
-      .output("y")
-      .attr("axis", 0)
-      .attr("exclusive", 0, "1: an element does not count for its own result")
-      .attr("reverse", 0, "1: from the last to the first")
-      .inplace(0)
-      .infer(infer)
-      .prepare(prepare);
+        .doc("Running sum (or product) along an axis.")
+        .input("x", "f32, f64, i32, i64, u32, u64")
+        .optional("axis", "i32 or i64, one element, known before the run; wins over the attribute")
+        .output("y")
+        .attr("axis", 0)
+        .attr("exclusive", 0, "1: an element does not count for its own result")
+        .attr("reverse", 0, "1: from the last to the first")
+        .inplace(0)
+        .infer(infer)
+        .prepare(prepare);
 }
 
 }  // namespace edgec
