@@ -147,8 +147,8 @@ struct BitShift {
   template <class V>
   EDGEC_INLINE static V apply(V a, V b, const Parameters<V>& p) {
     const bool everything = b >= V(64) || b < V(0);
-    if (p.alpha != V(0)) return everything ? V(0) : static_cast<V>(static_cast<uint64_t>(a) << b);
-    return everything ? (a < V(0) ? static_cast<V>(-1) : V(0)) : a >> b;
+    if (p.alpha != V(0)) return everything ? V(0) : a << b;
+    return everything ? (a < V(0) ? ~V(0) : V(0)) : a >> b;
   }
 };
 

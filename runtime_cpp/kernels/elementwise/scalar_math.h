@@ -47,6 +47,8 @@ EDGEC_INLINE wrapping operator&(wrapping a, wrapping b) { return wrapping(a.v & 
 EDGEC_INLINE wrapping operator|(wrapping a, wrapping b) { return wrapping(a.v | b.v); }
 EDGEC_INLINE wrapping operator^(wrapping a, wrapping b) { return wrapping(a.v ^ b.v); }
 EDGEC_INLINE wrapping operator~(wrapping a) { return wrapping(~a.v); }
+EDGEC_INLINE wrapping operator<<(wrapping a, wrapping b) { return wrapping::of(a.u() << b.u()); }
+EDGEC_INLINE wrapping operator>>(wrapping a, wrapping b) { return wrapping(a.v >> b.v); }
 EDGEC_INLINE bool operator<(wrapping a, wrapping b) { return a.v < b.v; }
 EDGEC_INLINE bool operator<=(wrapping a, wrapping b) { return a.v <= b.v; }
 EDGEC_INLINE bool operator>(wrapping a, wrapping b) { return a.v > b.v; }
