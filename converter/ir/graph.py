@@ -80,6 +80,8 @@ class Value:
         """Static dimensions as ints, dimensions that depend on a symbol as None."""
         self.dtype  # noqa: B018
         first = self.types[0].shape
+        if all(t is self.types[0] or t.shape == first for t in self.types):
+            return first
         return tuple(d if all(t.shape[i] == d for t in self.types) else None for i, d in enumerate(first))
 
     @property

@@ -181,7 +181,10 @@ class Engine:
                 queued.discard(id(node))
                 if not node.alive:
                     continue
+                complete = typed(node)
                 for r in rules(node.op):
+                    if not complete and not r.untyped:
+                        continue
                     touched = self._try(r, node)
                     if touched is None:
                         continue
@@ -198,8 +201,6 @@ class Engine:
 
     def _try(self, r: Rewrite, node: Node) -> list[Node] | None:
         if r.name in self.report.repeating or (r.name, id(node)) in self._refused:
-            return None
-        if not r.untyped and r.ops != GRAPH and not typed(node):
             return None
         try:
             patch = r.rule(self.graph, node)
@@ -235,10 +236,11 @@ class Engine:
         """
         graph = self.graph
         where = f"rewrite '{name}' at {patch.root.name}"
+        read = {id(v) for node, _ in patch.nodes for v in node.inputs}
         for old, new in patch.replaced:
             if old.types != new.types:
                 raise PatchError(f"{where}: '{old.name}' is {old.types}, its replacement '{new.name}' is {new.types}")
-            if any(old in node.inputs for node, _ in patch.nodes):
+            if id(old) in read:
                 raise PatchError(f"{where}: a new node reads '{old.name}', which the patch replaces")
         fresh = {id(v) for node, _ in patch.nodes for v in node.outputs}
         self._place(patch, where)
