@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from . import efficientnet, mobilenet, resnet, shufflenet, small, squeezenet, transformer, unet, yolo
-from .common import settle_batch_norm
+from .common import random_image, settle_batch_norm
 
 Example = tuple[Tensor, ...]
 
 
 def _image(size: int) -> Callable[[], Example]:
-    return lambda: (torch.randn(1, 3, size, size),)
+    return lambda: (random_image(1, 3, size, size),)
 
 
 def _tokens() -> Example:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, batch norm, activation (None = no activation); padding keeps the size at stride 1."""
+    """Convolution without bias, batch norm, activation (None: linear); padding keeps the size at stride 1."""
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class ConvNorm(nn.Sequential):
         if activation is not None:
             layers.append(activation())
         super().__init__(*layers)
+        self.ends_branch = False  # the last block of a residual branch; see settle_batch_norm
 
 
 class SqueezeExcite(nn.Module):
@@ -50,15 +51,31 @@ def round_channels(channels: float, multiple: int = 8) -> int:
     return rounded + multiple if rounded < 0.9 * channels else rounded
 
 
+def random_image(*shape: int) -> Tensor:
+    """Noise of every scale, as photos have it; `shape` is [N, C, H, W], values have a variance of about 1.
+
+    White noise would average out: a few layers on, all positions of all images are nearly equal, batch norm then
+    magnifies what little difference is left, and with it rounding errors, by a thousand.
+    """
+    n, c, h, w = shape
+    image = torch.zeros(shape)
+    for cells in (1, 2, 4, 16, h):
+        noise = torch.randn(n, c, min(cells, h), min(cells, w))
+        image += nn.functional.interpolate(noise, size=(h, w), mode="bilinear")
+    return image / 5**0.5
+
+
 def settle_batch_norm(model: nn.Module, *example: Tensor) -> None:
     """Sets running statistics from random input, and scales and shifts that differ per channel.
 
     Fresh statistics (mean 0, variance 1) let activations of a random deep network vanish or explode, and
-    make a folded batch norm the identity: a test with them would not see a wrong folding.
+    make a folded batch norm the identity: a test with them would not see a wrong folding. Residual branches end with
+    small scales, as in trained networks: fifty layers of equal branches amplify rounding errors a hundred times.
     """
+    branch_ends = {id(m[1]) for m in model.modules() if isinstance(m, ConvNorm) and m.ends_branch}
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
-        nn.init.uniform_(norm.weight, 0.6, 1.4)
+        nn.init.uniform_(norm.weight, *((0.1, 0.3) if id(norm) in branch_ends else (0.6, 1.4)))
         nn.init.uniform_(norm.bias, -0.3, 0.3)
         norm.reset_running_stats()
         norm.momentum = None  # the average over all batches instead of a moving one
@@ -67,5 +84,5 @@ def settle_batch_norm(model: nn.Module, *example: Tensor) -> None:
         with torch.no_grad():
             # An image has thousands of values per channel; a vector needs many samples, or a channel that is
             # zero in all of them gets variance 0 and a gain of 1/sqrt(epsilon).
-            model(*(torch.randn(4 if x.dim() == 4 else 256, *x.shape[1:]) for x in example))
+            model(*(random_image(8, *x.shape[1:]) if x.dim() == 4 else torch.randn(256, *x.shape[1:]) for x in example))
     model.eval()

@@ -46,9 +46,9 @@ class InvertedResidual(nn.Module):
         layers.append(ConvNorm(expanded, expanded, kernel, stride, groups=expanded, activation=activation))
         if excite is not None:
             layers.append(excite)
-        layers.append(ConvNorm(expanded, out_channels, 1, activation=None))
-        self.body = nn.Sequential(*layers)
-        self.adds_input = stride == 1 and in_channels == out_channels
+        project = ConvNorm(expanded, out_channels, 1, activation=None)
+        self.adds_input = project.ends_branch = stride == 1 and in_channels == out_channels
+        self.body = nn.Sequential(*layers, project)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x) if self.adds_input else self.body(x)

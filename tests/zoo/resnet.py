@@ -10,8 +10,9 @@ from .common import ConvNorm
 class Residual(nn.Module):
     """relu(body(x) + shortcut(x)); the shortcut is a 1x1 convolution where size or channels change."""
 
-    def __init__(self, body: nn.Module, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, body: nn.Sequential, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
+        body[-1].ends_branch = True
         self.body = body
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
