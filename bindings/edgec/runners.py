@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -184,6 +185,7 @@ class TorchRunner(Runner):
             source = self._load(source)
         if hasattr(source, "graph_signature") and callable(getattr(source, "module", None)):
             self._program = source
+            self.inputs, self.symbols = _program_inputs(source)
             source = source.module()
         elif hasattr(source, "eval"):
             source = source.eval()
@@ -193,7 +195,9 @@ class TorchRunner(Runner):
     def _load(self, path: Path) -> Any:
         try:
             if path.suffix == ".pt2":
-                return self._torch.export.load(os.fspath(path))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own serialisation
+                    return self._torch.export.load(os.fspath(path))
             return self._torch.jit.load(os.fspath(path), map_location="cpu")
         except Exception as e:  # torch raises RuntimeError, ValueError, KeyError, zip errors...
             raise BadFileError(
@@ -234,7 +238,9 @@ class TorchRunner(Runner):
                 return value
 
         # The exporter sees the program without in-place operators, and so do the names in our file.
-        module = self._program.run_decompositions({}).module()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            module = self._program.run_decompositions({}).module()
         with torch.no_grad(), _failures_named(self.label, feeds):
             result = Recorder(module).run(*(torch.from_numpy(np.array(v)) for v in feeds.values()))
         for i, t in enumerate(_flatten(torch, result)):
@@ -311,6 +317,34 @@ def _flatten(torch: Any, result: Any) -> list[Any]:
     """The tensors of a result in torch's own order of nested tuples, lists and dicts."""
     leaves: Sequence[Any] = torch.utils._pytree.tree_leaves(result)
     return [v for v in leaves if isinstance(v, torch.Tensor)]
+
+
+def _program_inputs(program: Any) -> tuple[tuple[TensorSpec, ...] | None, dict[str, tuple[int, int]]]:
+    """What an exported program says about its inputs; None when one of them is not a tensor."""
+    specs: list[TensorSpec] = []
+    symbols: dict[str, tuple[int, int]] = {}
+    names = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        if node.op != "placeholder" or node.name not in names:
+            continue
+        value = node.meta.get("val")
+        if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+            return None, {}
+        dims: list[int | str] = []
+        for d in value.shape:
+            if isinstance(d, int):
+                dims.append(d)
+            else:
+                limits = program.range_constraints.get(d.node.expr)
+                upper = getattr(limits, "upper", 0)
+                symbols[str(d)] = (max(1, int(getattr(limits, "lower", 1))), int(upper) if upper < 2**31 else 0)
+                dims.append(str(d))
+        dtype = str(value.dtype).removeprefix("torch.")
+        try:
+            specs.append(TensorSpec(node.name, tuple(dims), np.dtype(dtype)))
+        except TypeError:  # e.g. bfloat16, which NumPy lacks
+            return None, {}
+    return tuple(specs), symbols
 
 
 def _import(package: str, purpose: str) -> Any:
