@@ -41,7 +41,7 @@ struct AttentionStep final : Step {
   // head r / queries of the group.
   int64_t batch = 0, heads = 0, key_heads = 0, queries = 0, keys = 0, depth = 0, value_depth = 0;
   float scale = 1;
-  bool causal = false;
+  bool causal = false, zero_masked_rows = false;
   Shape mask;  // left-padded to four dimensions
   const DotKernels* dot = nullptr;
   const AttentionKernels* attention = nullptr;
@@ -149,7 +149,7 @@ struct AttentionStep final : Step {
           reinterpret_cast<const float*>(args.scratch + value_offset) + slot * value_packing.floats();
       weigh(pointers, count, t, block.keys, values, v.pitch, packed, out, y.pitch);
     }
-    for (int64_t i = 0; i < count; ++i) correction[i] = 1.0f / sum[i];
+    for (int64_t i = 0; i < count; ++i) correction[i] = zero_masked_rows && sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
     attention->scale_rows(out, y.pitch, count, value_depth, correction);
   }
 
@@ -227,6 +227,7 @@ Status prepare(PrepareContext& ctx) {
   s.depth = q[3];
   s.value_depth = v[3];
   s.causal = ctx.attr_bool("causal");
+  s.zero_masked_rows = ctx.attr_bool("zero_masked_rows");
   s.scale = ctx.attr_float("scale");
   if (s.scale == 0.0f) s.scale = 1.0f / std::sqrt(static_cast<float>(std::max<int64_t>(s.depth, 1)));
   if (ctx.has_input(kMask)) {
@@ -279,6 +280,7 @@ EDGEC_REGISTER(attention) {
       .output("y", "[B,H,S,Dv]")
       .attr("scale", 0.0, "0: 1 / sqrt(D)")
       .attr("causal", 0, "1: query i sees keys 0..i")
+      .attr("zero_masked_rows", 0, "1: a query whose keys are all hidden gives 0 instead of NaN")
       .flags(kPitchedInputs | kPitchedOutputs)
       .infer(infer)
       .prepare(prepare);
