@@ -1,9 +1,9 @@
-"""Sampling at computed positions, unpooling, column images, regions of interest."""
+"""Sampling, boxes, patches, unpooling."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,61 +24,29 @@ def _static(c: Context, x: Value, what: str) -> list[int]:
 class _Sampler:
     """Reads [N, C, positions] from an image [N, C, *sizes] at positions that are computed while the model runs."""
 
-    def __init__(self, c: Context, x: Value, sizes: Sequence[int], padding: str, align: bool) -> None:
-        self.c, self.sizes, self.padding, self.align = c, list(sizes), padding, align
+    def __init__(self, c: Context, x: Value, sizes: Sequence[int]) -> None:
+        self.c, self.sizes = c, list(sizes)
         self.batch, self.channels = c.dim(x, 0), c.dim(x, 1)
         self.flat = c.reshape(x, [self.batch, self.channels, int(np.prod(sizes))])
-        self.x = x
 
     def op(self, name: str, a: Value, b: Any) -> Value:
         b = b if isinstance(b, Value) else self.c.like(b, a)
         return self.c.emit(name, [a, b])
 
-    def pixel(self, unit: Value, size: int) -> Value:
-        """[-1, 1] -> pixel position."""
-        if self.align:
-            return self.op("Mul", self.op("Add", unit, 1.0), (size - 1) / 2)
-        return self.op("Mul", self.op("Sub", self.op("Mul", self.op("Add", unit, 1.0), float(size)), 1.0), 0.5)
-
-    def reflect(self, at: Value, size: int) -> Value:
-        """Folds positions back into the image."""
-        low, span = (0.0, float(size - 1)) if self.align else (-0.5, float(size))
-        if span <= 0:
-            return self.op("Mul", at, 0.0)
-        shifted = self.c.emit("Abs", [self.op("Sub", at, low)])
-        turns = self.c.emit("Floor", [self.op("Mul", shifted, 1.0 / span)])
-        rest = self.op("Sub", shifted, self.op("Mul", turns, span))
-        odd = self.op("Sub", turns, self.op("Mul", self.c.emit("Floor", [self.op("Mul", turns, 0.5)]), 2.0))
-        # even turn: low + rest; odd turn: low + span - rest
-        folded = self.op("Add", self.op("Mul", rest, self.op("Sub", self.op("Mul", odd, -2.0), -1.0)), self.op("Mul", odd, span))
-        return self.op("Add", folded, low)
-
-    def prepared(self, at: Value, size: int) -> Value:
-        if self.padding == "border":
-            return self.c.emit("Clip", [at], {"min": 0.0, "max": float(size - 1)})
-        if self.padding == "reflection":
-            return self.c.emit("Clip", [self.reflect(at, size)], {"min": 0.0, "max": float(size - 1)})
-        return at
-
     def read(self, where: Sequence[Value]) -> Value:
-        """Values at whole positions (floats, [N, P] per axis); outside: zero, the border, or the reflection."""
+        """Values at whole positions (floats, [N, P] per axis); outside the image: zero."""
         c = self.c
         index: Value | None = None
         inside: Value | None = None
         for at, size in zip(where, self.sizes):
-            if self.padding != "zeros":
-                at = self.prepared(at, size)
-            else:
-                ok = c.emit("And", [self.op("GreaterEqual", at, 0.0), self.op("LessEqual", at, float(size - 1))])
-                inside = ok if inside is None else c.emit("And", [inside, ok])
+            ok = c.emit("And", [self.op("GreaterEqual", at, 0.0), self.op("LessEqual", at, float(size - 1))])
+            inside = ok if inside is None else c.emit("And", [inside, ok])
             whole = c.cast(c.emit("Clip", [at], {"min": 0.0, "max": float(size - 1)}), "i64")
             index = whole if index is None else c.emit("Add", [c.emit("Mul", [index, c.i64(size)]), whole])
-        assert index is not None
+        assert index is not None and inside is not None
         positions = c.dim(index, 1)
         wide = c.emit("Expand", [c.unsqueeze(index, [1]), c.shape_vector([self.batch, self.channels, positions])])
         values = c.emit("GatherElements", [self.flat, wide], {"axis": 2})
-        if inside is None:
-            return values
         return c.emit("Mul", [values, c.cast(c.unsqueeze(inside, [1]), values.dtype)])
 
     def weighted(self, corner: Sequence[Value], weight: Value, total: Value | None) -> Value:
@@ -86,7 +54,6 @@ class _Sampler:
         return term if total is None else self.c.emit("Add", [total, term])
 
     def linear(self, where: Sequence[Value]) -> Value:
-        where = [self.prepared(at, size) for at, size in zip(where, self.sizes)]
         floors = [self.c.emit("Floor", [at]) for at in where]
         parts = [self.op("Sub", at, low) for at, low in zip(where, floors)]
         total: Value | None = None
@@ -101,55 +68,37 @@ class _Sampler:
         assert total is not None
         return total
 
-    def cubic(self, where: Sequence[Value]) -> Value:
-        floors = [self.c.emit("Floor", [at]) for at in where]
-        tables = [self._cubic_weights(self.op("Sub", at, low)) for at, low in zip(where, floors)]
-        total: Value | None = None
-        for taps in itertools.product(range(4), repeat=len(where)):
-            weight = tables[0][taps[0]]
-            for table, tap in zip(tables[1:], taps[1:]):
-                weight = self.c.emit("Mul", [weight, table[tap]])
-            total = self.weighted([self.op("Add", low, float(t - 1)) for low, t in zip(floors, taps)], weight, total)
-        assert total is not None
-        return total
-
-    def _cubic_weights(self, t: Value, a: float = -0.75) -> list[Value]:
-        def polynomial(x: Value, *coefficients: float) -> Value:
-            result = self.op("Mul", x, coefficients[0])
-            for k in coefficients[1:-1]:
-                result = self.op("Mul", self.op("Add", result, k), x)
-            return self.op("Add", result, coefficients[-1])
-
-        other = self.op("Add", self.op("Mul", t, -1.0), 1.0)
-        near, far = (a + 2, -(a + 3), 0.0, 1.0), (a, -5 * a, 8 * a, -4 * a)
-        return [
-            polynomial(self.op("Add", t, 1.0), *far),
-            polynomial(t, *near),
-            polynomial(other, *near),
-            polynomial(self.op("Add", other, 1.0), *far),
-        ]
-
 
 @onnx_op("GridSample")
 def grid_sample(c: Context) -> Value:
-    x, grid = c.need(0), c.need(1)
-    sizes = _static(c, x, "GridSample")[2:]
-    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(c.attr("mode", "linear"), c.attr("mode", "linear"))
-    sampler = _Sampler(c, x, sizes, c.attr("padding_mode", "zeros"), bool(c.attr("align_corners", 0)))
-    out = [c.dim(grid, i) for i in range(1, grid.rank - 1)]
-    points = c.cast(c.reshape(grid, [c.dim(grid, 0), c.mul(*out), len(sizes)]), x.dtype)
-    where = []
-    for axis, size in enumerate(sizes):  # the grid's last dimension runs x, y(, z): backwards
-        k = len(sizes) - 1 - axis
-        where.append(sampler.pixel(c.squeeze(c.slice(points, [k], [k + 1], [2]), [2]), size))
-    if mode == "nearest":
-        # Away from the pixel grid, positions are folded before they are rounded (as PyTorch does).
-        values = sampler.read([c.emit("Round", [sampler.prepared(at, s)]) for at, s in zip(where, sizes)])
-    elif mode == "cubic":
-        values = sampler.cubic(where)
-    else:
-        values = sampler.linear(where)
-    return c.reshape(values, [sampler.batch, sampler.channels, *out])
+    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(str(c.attr("mode", "linear")), str(c.attr("mode", "linear")))
+    attrs = {
+        "mode": mode,
+        "padding_mode": c.attr("padding_mode", "zeros"),
+        "align_corners": int(c.attr("align_corners", 0)),
+    }
+    return c.emit("GridSample", [c.need(0), c.need(1)], attrs)
+
+
+@onnx_op("NonMaxSuppression")
+def non_max_suppression(c: Context) -> Value:
+    limit = None if c.input(2) is None else c.as_i64(c.input(2))
+    inputs = [c.need(0), c.need(1), limit, c.input(3), c.input(4)]
+    return c.emit("NonMaxSuppression", inputs, {"center_point_box": int(c.attr("center_point_box", 0))})
+
+
+@onnx_op("RoiAlign")
+def roi_align(c: Context) -> Value:
+    default = "output_half_pixel" if c.opset < 16 else "half_pixel"
+    attrs = {
+        "mode": c.attr("mode", "avg"),
+        "output_height": int(c.attr("output_height", 1)),
+        "output_width": int(c.attr("output_width", 1)),
+        "sampling_ratio": int(c.attr("sampling_ratio", 0)),
+        "spatial_scale": float(c.attr("spatial_scale", 1.0)),
+        "coordinate": c.attr("coordinate_transformation_mode", default),
+    }
+    return c.emit("RoiAlign", [c.need(0), c.need(1), c.as_i64(c.need(2))], attrs)
 
 
 @onnx_op("MaxUnpool")
@@ -208,78 +157,6 @@ def col2im(c: Context) -> Value:
     return c.slice(total, pads[:rank], [f - p for f, p in zip(full, pads[rank:])], axes)
 
 
-@onnx_op("RoiAlign")
-def roi_align(c: Context) -> Value:
-    """Bilinear samples on a regular grid in each box, averaged (or their maximum)."""
-    x, rois, batch_index = c.need(0), c.need(1), c.need(2)
-    height, width = _static(c, x, "RoiAlign")[2:]
-    count = rois.shape[0]
-    out_h, out_w = int(c.attr("output_height", 1)), int(c.attr("output_width", 1))
-    ratio, scale = int(c.attr("sampling_ratio", 0)), float(c.attr("spatial_scale", 1.0))
-    half_pixel = c.attr("coordinate_transformation_mode", "half_pixel" if c.opset >= 16 else "output_half_pixel") == "half_pixel"
-    boxes = c.static(rois)
-    if ratio == 0 and boxes is not None:
-        sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6) * scale
-        ratio = int(np.max(np.ceil(sizes / [out_w, out_h])))  # exact when all boxes ask for the same
-    if ratio == 0 or count is None:
-        raise Unsupported("RoiAlign with sampling_ratio 0", "export with a fixed sampling_ratio, e.g. 2")
-    channels = c.dim(x, 1)
-    # One image per box, then the sampler of GridSample with border padding.
-    images = c.emit("Gather", [x, c.as_i64(batch_index)], {"axis": 0})
-    sampler = _Sampler(c, images, [height, width], "border", True)
-    offset = 0.5 if half_pixel else 0.0
-
-    def column(k: int) -> Value:
-        value = c.slice(rois, [k], [k + 1], [1])
-        return sampler.op("Sub", sampler.op("Mul", value, scale), offset)
-
-    left, top, right, bottom = (column(k) for k in range(4))
-    where = []
-    outside: Value | None = None
-    for low, high, cells, size in ((top, bottom, out_h, height), (left, right, out_w, width)):
-        span = c.emit("Sub", [high, low])
-        if not half_pixel:
-            span = c.emit("Max", [span, c.like(1.0, span)])
-        steps = (np.arange(cells * ratio) + 0.5) / (cells * ratio)
-        at = c.emit("Add", [low, c.emit("Mul", [span, c.like(steps[None], span)])])  # [R, cells * ratio]
-        where.append((at, size))
-    (ys, _), (xs, _) = where
-    rows, columns = out_h * ratio, out_w * ratio
-    target = c.i64([count, rows, columns])
-    grid_y = c.reshape(c.emit("Expand", [c.unsqueeze(ys, [2]), target]), [count, rows * columns])
-    grid_x = c.reshape(c.emit("Expand", [c.unsqueeze(xs, [1]), target]), [count, rows * columns])
-    for at, size in ((grid_y, height), (grid_x, width)):
-        beyond = c.emit("Or", [sampler.op("Less", at, -1.0), sampler.op("Greater", at, float(size))])
-        outside = beyond if outside is None else c.emit("Or", [outside, beyond])
-    assert outside is not None
-    if c.attr("mode", "avg") == "max":
-        values = _corner_maximum(c, sampler, [grid_y, grid_x])
-    else:
-        values = sampler.linear([grid_y, grid_x])
-    values = c.emit("Where", [c.unsqueeze(outside, [1]), c.like(0.0, values), values])
-    cells_ = c.reshape(values, [count, channels, out_h, ratio, out_w, ratio])
-    op = "ReduceMax" if c.attr("mode", "avg") == "max" else "ReduceMean"
-    return c.emit(op, [cells_], {"axes": [3, 5], "keepdims": 0})
-
-
-def _corner_maximum(c: Context, s: _Sampler, where: Sequence[Value]) -> Value:
-    """ONNX's mode "max" takes the largest weighted corner, not the largest interpolated value."""
-    where = [s.prepared(at, size) for at, size in zip(where, s.sizes)]
-    floors = [c.emit("Floor", [at]) for at in where]
-    parts = [s.op("Sub", at, low) for at, low in zip(where, floors)]
-    best: Value | None = None
-    for corner in itertools.product((0, 1), repeat=2):
-        weights = [p if bit else s.op("Add", s.op("Mul", p, -1.0), 1.0) for bit, p in zip(corner, parts)]
-        at = [s.op("Add", low, 1.0) if bit else low for bit, low in zip(corner, floors)]
-        term = s.weighted(at, c.emit("Mul", weights), None)
-        best = term if best is None else c.emit("Max", [best, term])
-    assert best is not None
-    return best
-
-
-_Reader = Callable[[Sequence[Value]], Value]
-
-
 @onnx_op("DeformConv")
 def deform_conv(c: Context) -> Value:
     """Samples the input at shifted positions (one plane per kernel tap), then a 1x1 product with the weights."""
@@ -298,7 +175,7 @@ def deform_conv(c: Context) -> Value:
     planes = []
     for g in range(offset_group):
         image = c.slice(x, [g * part], [(g + 1) * part], [1])
-        sampler = _Sampler(c, image, [height, width], "zeros", True)
+        sampler = _Sampler(c, image, [height, width])
         for tap in range(taps):
             where = []
             for axis, (grid, step) in enumerate(zip(base, dilations)):

@@ -65,6 +65,7 @@ def load_all() -> None:
         onnx_ops_norm,
         onnx_ops_pool,
         onnx_ops_quant,
+        onnx_ops_contrib_quant,  # behind onnx_ops_quant, whose handlers it repeats
         onnx_ops_recurrent,
         onnx_ops_reduce,
         onnx_ops_resize,
