@@ -113,7 +113,7 @@ class _Case:
 
         runner = open_runner(self.path, 1)
         if runner.inputs is not None:
-            sizes = concrete_shapes(runner.inputs, runner.symbols, self._shapes)
+            sizes = concrete_shapes(runner.inputs, self._shapes, runner.default_shapes)
             return make_feeds(runner.inputs, sizes, self._inputs, ImageOptions(), self._seed)
         if not self._shapes:
             raise UsageError(f"{self.path.name} does not say what its inputs are", hint="give --shape 1x3x224x224")

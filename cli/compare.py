@@ -71,11 +71,10 @@ def command(
 def _data(
     left: Any, right: Any, inputs: tuple[str, ...], shapes: tuple[str, ...], options: ImageOptions, seed: int
 ) -> tuple[dict[str, Any] | None, list[list[int]] | None]:
-    specs = left.inputs if left.inputs is not None else right.inputs
-    symbols = left.symbols if left.inputs is not None else right.symbols
-    if specs is not None:
-        sizes = concrete_shapes(specs, symbols, shapes)
-        return make_feeds(specs, sizes, inputs, options, seed), None
+    side = left if left.inputs is not None else right
+    if side.inputs is not None:
+        sizes = concrete_shapes(side.inputs, shapes, side.default_shapes)
+        return make_feeds(side.inputs, sizes, inputs, options, seed), None
     if inputs:
         raise UsageError("--input needs a side that says what its inputs are (.edge or .onnx)")
     if not shapes:

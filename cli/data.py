@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,22 +82,23 @@ def split_named(texts: Sequence[str], option: str) -> list[tuple[str | None, str
 
 
 def concrete_shapes(
-    specs: Sequence[TensorSpec], symbols: Mapping[str, tuple[int, int]], texts: Sequence[str]
+    specs: Sequence[TensorSpec], texts: Sequence[str], default: Callable[[], list[list[int]]]
 ) -> list[list[int]]:
-    """Input shapes for running: the model's, with what --shape says for symbolic dimensions, else their minimum."""
-    from edgec.samples import smallest_shapes
+    """Input shapes for running: what --shape says, `default()` for inputs that it does not name."""
+    if not texts:
+        return default()
+    from edgec.converter.frontends.shapes import parse_shape
 
-    shapes = smallest_shapes(specs, symbols)
-    if texts:
-        from edgec.converter.frontends.shapes import parse_shape
-
-        for position, text in enumerate(texts):
-            given = parse_shape(text)
-            index = position if given.name is None else _index(specs, given.name)
-            if index >= len(specs) or not all(isinstance(d, int) for d in given.dims):
-                raise ShapeError(f"--shape {text}: expected the sizes of one of the {len(specs)} inputs")
-            shapes[index] = [d for d in given.dims if isinstance(d, int)]
-    return shapes
+    shapes: dict[int, list[int]] = {}
+    for position, text in enumerate(texts):
+        given = parse_shape(text)
+        index = position if given.name is None else _index(specs, given.name)
+        if index >= len(specs) or not all(isinstance(d, int) for d in given.dims):
+            raise ShapeError(f"--shape {text}: expected the sizes of one of the {len(specs)} inputs")
+        shapes[index] = [d for d in given.dims if isinstance(d, int)]
+    if len(shapes) == len(specs):
+        return [shapes[i] for i in range(len(specs))]
+    return [shapes.get(i, shape) for i, shape in enumerate(default())]
 
 
 def _index(specs: Sequence[TensorSpec], name: str) -> int:

@@ -46,7 +46,7 @@ def examine(path: Path, shapes: tuple[str, ...] = (), threads: int = 1, verify: 
     from edgec.session import Session
 
     model = Model.open(path, verify=verify)
-    sizes = concrete_shapes(model.inputs, model.symbols, shapes)
+    sizes = concrete_shapes(model.inputs, shapes, lambda: model.example_shapes)
     session = Session(model, threads=threads, shapes=sizes)
     steps = session.steps
     constants = model.native.constants()

@@ -69,7 +69,7 @@ def command(
     if save_outputs is not None:
         refuse_overwrite(save_outputs, force)
     loaded = load(model)
-    sizes = concrete_shapes(loaded.inputs, loaded.symbols, shapes)
+    sizes = concrete_shapes(loaded.inputs, shapes, lambda: loaded.example_shapes)
     feeds = make_feeds(loaded.inputs, sizes, inputs, options, ui.seed)
     session = Session(loaded, threads=threads, max_memory=max_memory, shapes=[v.shape for v in feeds.values()])
     start = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgec.errors import ShapeError, UsageError
 from edgec.runners import Runner, open_runner
-from edgec.samples import random_input, smallest_shapes
+from edgec.samples import random_input
 
 Array = np.ndarray[Any, Any]
 
@@ -180,8 +180,8 @@ def make_feeds(
     shapes: Sequence[Sequence[int]] | None,
 ) -> dict[str, Array]:
     """Inputs for both sides, by the names of the first side that has names."""
-    specs = left.inputs if left.inputs is not None else right.inputs
-    symbols = left.symbols if left.inputs is not None else right.symbols
+    side = left if left.inputs is not None else right
+    specs = side.inputs
     if isinstance(data, Mapping):
         return dict(data) if specs is None else {s.name: data[s.name] for s in specs if s.name in data} or dict(data)
     if data is not None:
@@ -194,7 +194,7 @@ def make_feeds(
             raise UsageError("neither model says what its inputs are", hint="give --shape or --data")
         generator = np.random.default_rng(seed)
         return {f"input{i}": generator.standard_normal(s).astype(np.float32) for i, s in enumerate(shapes)}
-    sizes = shapes if shapes is not None else smallest_shapes(specs, symbols)
+    sizes = shapes if shapes is not None else side.default_shapes()
     generator = np.random.default_rng(seed)
     return {s.name: random_input(s, size, generator) for s, size in zip(specs, sizes, strict=True)}
 

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from edgec import _core
-from edgec.errors import InvalidArgumentError, IoError
+from edgec.errors import InvalidArgumentError, IoError, ShapeError
 from edgec.files import write_atomically
 
 Dim = int | str
+
+# Tried in order for symbolic dimensions that may be anything: networks halve, and subtract kernels.
+EXAMPLE_SIZES = (1, 16, 32, 64, 128, 224, 320, 512)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Model:
         self._path = path
         self._data = data
         self._report = report
+        self._example_size = 1
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> Model:
@@ -97,28 +101,54 @@ class Model:
 
         Shapes are inferred by preparing the model, for two sizes of every symbol.
         """
-        types = [_core.Session(self._native, shapes=shapes).output_types for shapes in self._probe_shapes()]
+        first = self.example_shapes
+        types = [_core.Session(self._native, shapes=first or None).output_types]
+        for factor in (2, 3, 4) if self.symbols else ():
+            try:
+                types.append(_core.Session(self._native, shapes=self._sized(factor=factor)).output_types)
+                break
+            except InvalidArgumentError:
+                continue
         specs = []
         for per_probe in zip(*types, strict=True):
-            name, dtype, first = per_probe[0]
+            name, dtype, shape = per_probe[0]
             dims: tuple[Dim, ...] = tuple(
-                d if all(len(s) == len(first) and s[i] == d for _, _, s in per_probe) else "?"
-                for i, d in enumerate(first)
+                d if all(len(s) == len(shape) and s[i] == d for _, _, s in per_probe) else "?"
+                for i, d in enumerate(shape)
             )
             specs.append(TensorSpec.of(name, dtype, dims))
         return tuple(specs)
 
-    def _probe_shapes(self) -> list[list[list[int]] | None]:
-        if not self._native.symbols:
-            return [None]
-        probes = []
-        for step in (0, 1):
-            sizes = {}
-            for name, minimum, maximum in self._native.symbols:
-                low = max(minimum, 1)
-                sizes[name] = low if step == 0 or maximum == low else (min(2 * low, maximum) if maximum else 2 * low)
-            probes.append([[sizes[d] if isinstance(d, str) else d for d in spec.shape] for spec in self.inputs])
-        return list(probes)
+    @cached_property
+    def example_shapes(self) -> list[list[int]]:
+        """Input shapes that the model accepts: symbolic dimensions as small as possible, larger where that fails.
+
+        Raises ShapeError when none of the sizes tried works; then only the user knows some.
+        """
+        failure: InvalidArgumentError | None = None
+        for size in EXAMPLE_SIZES if self.symbols else (1,):
+            shapes = self._sized(size)
+            try:
+                if self.symbols:
+                    _core.Session(self._native, shapes=shapes)
+            except InvalidArgumentError as e:
+                failure = failure or e
+                continue
+            self._example_size = size
+            return shapes
+        assert failure is not None
+        raise ShapeError(failure.message, hint="give the shapes of the inputs: shapes={...}, or --shape NAME:[...]")
+
+    def _sized(self, size: int | None = None, factor: int = 1) -> list[list[int]]:
+        """Every symbol at `size` (None: what worked) times `factor`, within its range; the first dimension counts
+        things of a batch, so that its symbol starts at its minimum."""
+        size = self._example_size if size is None else size
+        leading = {s.shape[0] for s in self.inputs if s.shape}
+        sizes: dict[Dim, int] = {}
+        for name, (minimum, maximum) in self.symbols.items():
+            wanted = factor * max(minimum, 1 if name in leading else size)
+            sizes[name] = min(wanted, maximum) if maximum else wanted
+        return [[d if isinstance(d, int) else sizes[d] for d in s.shape] for s in self.inputs]
 
     @cached_property
     def metadata(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgec.errors import BadFileError, Error, IoError, MissingDependency, UsageError
 from edgec.model import Model, TensorSpec
+from edgec.samples import smallest_shapes
 from edgec.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +36,10 @@ class Runner:
     output_names: tuple[str, ...] | None = None
     # False where equal names may denote different tensors: exporters number what they decompose anew.
     exact_names = True
+
+    def default_shapes(self) -> list[list[int]]:
+        """Shapes for `inputs` that the model is likely to accept."""
+        return smallest_shapes(self.inputs or (), self.symbols)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, in the model's order. `feeds` in input order; names matter where the source has some."""
@@ -64,6 +69,9 @@ class EdgeRunner(Runner):
         named = self._feeds(feeds)
         names = [o.name for o in self.session.outputs]
         return dict(zip(names, self.session.run(None, named), strict=True))
+
+    def default_shapes(self) -> list[list[int]]:
+        return self.model.example_shapes
 
     def _feeds(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         return name_feeds(self.label, [s.name for s in self.model.inputs], feeds)

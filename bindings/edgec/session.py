@@ -78,6 +78,8 @@ class Session:
                 "What to do: convert it first, edgec.convert(...)"
             )
         self.model = model
+        if shapes is None and model.symbols:
+            shapes = model.example_shapes
         self._native = _core.Session(
             model.native,
             threads=threads,
@@ -218,10 +220,6 @@ def _shape_list(model: Model, shapes: Sequence[Sequence[int]] | Mapping[str, Seq
         raise InvalidArgumentError(
             f"shapes: no input '{unknown.pop()}'; the inputs are {', '.join(s.name for s in specs)}"
         )
-    symbols = model.symbols
-    result = []
-    for s in specs:
-        given = shapes.get(s.name)
-        # A dimension that nobody names takes the smallest size that its symbol permits.
-        result.append([symbols[d][0] if isinstance(d, str) else d for d in s.shape] if given is None else list(given))
-    return result
+    if len(shapes) == len(specs):
+        return [list(shapes[s.name]) for s in specs]
+    return [list(shapes.get(s.name, example)) for s, example in zip(specs, model.example_shapes, strict=True)]

@@ -138,3 +138,25 @@ def test_constants_are_read_only_views_that_keep_the_model():
     assert not array.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1
+
+
+def test_symbolic_sizes_that_are_too_small_are_not_insisted_on():
+    """A convolution without padding and a halving need a picture of some size; nobody has to say which."""
+    graph = Graph("picture")
+    graph.add_symbol("height", 1, 0, example=64)
+    graph.add_symbol("width", 1, 0, example=64)
+    x = graph.add_input("x", "f32", ("batch", "height", "width", 2))
+    weight = graph.constant("w", np.ones((3, 5, 5, 2), np.float32))
+    (y,) = graph.add("Conv2d", [x, weight])
+    (y,) = graph.add("MaxPool2d", [y], {"kernel": [2, 2], "strides": [2, 2]}, outputs=["y"])
+    graph.set_outputs([y])
+    model = edgec.Model.from_bytes(to_bytes(graph))
+    (shape,) = model.example_shapes
+    assert shape[0] == 1
+    assert shape[1] == shape[2] > 5
+    assert model.outputs[0].shape == ("?", "?", "?", 3)
+    session = edgec.Session(model)
+    assert session(np.zeros((2, 9, 11, 2), np.float32)).shape == (2, 2, 3, 3)
+    with pytest.raises(edgec.ShapeError):
+        session(np.zeros((2, 3, 3, 2), np.float32))
+    assert session(np.zeros((1, 6, 6, 2), np.float32)).shape == (1, 1, 1, 3)
