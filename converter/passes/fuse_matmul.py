@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgec.converter.ir.graph import Graph, Node
+from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
 from edgec.converter.passes.hoist_selects import select_of
-from edgec.converter.passes.match import is_f32, only_use, producer
+from edgec.converter.passes.match import is_f32, normalized_axis, only_use, producer
 from edgec.converter.passes.merge_views import VIEWS
 
 
@@ -79,27 +79,50 @@ def reshapes_around_matmul(graph: Graph, node: Node) -> Patch | None:
 def split_matmul(graph: Graph, node: Node) -> Patch | None:
     """One product whose columns are only ever read in disjoint slices (q, k, v) -> one product per slice."""
     y, weight = node.outputs[0], node.inputs[1]
-    if weight is None or weight.data is None or weight.data.ndim != 2 or graph.is_output(y) or len(y.consumers) < 2:
+    if weight is None or weight.data is None or weight.data.ndim != 2 or graph.is_output(y) or y.rank < 2:
         return None
     if not is_f32(*node.inputs) or node.input(3) is not None or node.attr("transpose_b"):
         return None
     bias = node.input(2)
     if bias is not None and bias.data is None:
         return None
-    taken: list[tuple[Node, list[int]]] = []
+    taken: list[tuple[Value, list[int]]] = []
     for reader in y.consumers:
-        select = select_of(reader) if reader.op == "Slice" and reader.inputs[0] is y else None
-        if select is None or select.axis != y.rank - 1:
+        parts = _columns(reader, y)
+        if parts is None:
             return None
-        taken.append((reader, list(range(select.start, select.start + select.count * select.step, select.step))))
+        taken += parts
+    if len(taken) < 2:
+        return None
     columns = [c for _, part in taken for c in part]
     if len(columns) != len(set(columns)):
         return None
-    patch = Patch(graph, "MatMul split instead of its result", node, [reader for reader, _ in taken])
-    for reader, part in taken:
+    patch = Patch(graph, "MatMul split instead of its result", node, list(y.consumers))
+    for out, part in taken:
         own = patch.constant(weight.name, np.ascontiguousarray(weight.data[:, part]))
         own_bias = None if bias is None or bias.data is None else patch.constant(bias.name, bias.data.reshape(-1)[part])
-        patch.replace(
-            reader.outputs[0], patch.add("MatMul", [node.inputs[0], own, own_bias], dict(node.attrs), name=reader.name)
-        )
+        new = patch.add("MatMul", [node.inputs[0], own, own_bias], dict(node.attrs), name=node.name)
+        patch.replace(out, new)
     return patch
+
+
+def _columns(reader: Node, y: Value) -> list[tuple[Value, list[int]]] | None:
+    """(output, columns of y) of a Slice or Split along the last dimension."""
+    if reader.inputs[0] is not y:
+        return None
+    if reader.op == "Slice":
+        select = select_of(reader)
+        if select is None or select.axis != y.rank - 1:
+            return None
+        end = select.start + select.count * select.step
+        return [(reader.outputs[0], list(range(select.start, end, select.step)))]
+    if reader.op != "Split" or normalized_axis(reader.attr("axis"), y.rank) != y.rank - 1:
+        return None
+    found, at = [], 0
+    for out in reader.outputs:
+        size = out.shape[-1]
+        if size is None:
+            return None
+        found.append((out, list(range(at, at + size))))
+        at += size
+    return [(out, part) for out, part in found if out.consumers]

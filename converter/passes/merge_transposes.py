@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,6 +60,71 @@ def transpose_as_view(graph: Graph, node: Node) -> Patch | None:
     patch = Patch(graph, "Transpose of size-1 dimensions made a view", node)
     new = add_reshape(patch, x, y)
     return None if new is None or new is x else patch.replace(y, new)
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    """Distances of neighbours in a dense tensor, in elements."""
+    return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+
+
+def _restride(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]) -> list[int] | None:
+    """Strides of a strided tensor viewed as `target`, or None when that needs a copy."""
+    old = [(d, s) for d, s in zip(shape, strides) if d != 1]
+    found = [0] * len(target)
+    at = len(target) - 1
+    while old:
+        size, stride = old.pop()
+        run, step = size, stride
+        while old and old[-1][1] == run * step:  # dimensions that lie as one
+            run *= old.pop()[0]
+        covered = 1
+        while at >= 0 and covered < run:
+            found[at] = covered * step
+            covered *= target[at]
+            at -= 1
+        if covered != run:
+            return None
+    return found if all(d == 1 for d in target[: at + 1]) else None
+
+
+def _between_views(before: Node, transpose: Node, after: Node) -> list[int] | None:
+    """The permutation of `before`'s input that equals view -> Transpose -> view, if there is one."""
+    x, y = before.inputs[0], after.outputs[0]
+    assert x is not None
+    perm = transpose.attrs["perm"]
+    found: set[tuple[int, ...]] = set()
+    for tx, tm, ty in zip(x.types, before.outputs[0].types, y.types):
+        strides = _strides(tm.shape)
+        result = _restride([tm.shape[p] for p in perm], [strides[p] for p in perm], ty.shape)
+        source = list(zip(tx.shape, _strides(tx.shape)))
+        if result is None or len(source) != len(ty.shape) or math.prod(tx.shape) <= 1:
+            return None
+        order: list[int] = []
+        for size, stride in zip(ty.shape, result):
+            fits = [i for i, (d, s) in enumerate(source) if i not in order and d == size and (d == 1 or s == stride)]
+            if not fits:
+                return None
+            order.append(fits[0])
+        found.add(tuple(order))
+    return list(found.pop()) if len(found) == 1 else None
+
+
+@rewrite("transpose-between-views", ops=VIEWS, stages=("recognise", "fuse"))
+def transpose_between_views(graph: Graph, node: Node) -> Patch | None:
+    """view -> Transpose -> view that only joins and parts dimensions for the way -> one Transpose."""
+    transpose = producer(node.inputs[0], "Transpose")
+    before = None if transpose is None else producer(transpose.inputs[0], *VIEWS)
+    if transpose is None or before is None or before.inputs[0] is None or not before.inputs[0].types:
+        return None
+    x, y = before.inputs[0], node.outputs[0]
+    perm = _between_views(before, transpose, node)
+    if perm is None or y.quantization is not None:
+        return None
+    patch = Patch(graph, "views around Transpose removed", node, [transpose, before])
+    if perm == sorted(perm):
+        return patch.replace(y, x) if replaceable(graph, y, x) else None
+    new = patch.add("Transpose", [x], {"perm": perm})
+    return patch.replace(y, new) if new.types == y.types else None
 
 
 @rewrite("shrink-transpose", ops=("Transpose",), stages=("finish",))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 
 from edgec.converter.ir.graph import Graph
 from edgec.converter.passes import (  # noqa: F401  importing a module registers its rewrites
+    affine_to_depthwise,
     common_subexpressions,
     dead_code,
     drop_expands,

@@ -35,15 +35,18 @@ def recognize_attention(graph: Graph, node: Node) -> Patch | None:
         return None
     if node.attr("activation") != "none" or not is_f32(*node.inputs):
         return None
-    softmax = producer(node.inputs[0], "Softmax")
-    if softmax is None or not only_use(graph, softmax.outputs[0]) or softmax.outputs[0].rank not in (3, 4):
+    guarded = _guarded(graph, node.inputs[0])
+    softmax = producer(node.inputs[0] if guarded is None else guarded[0], "Softmax")
+    if softmax is None or softmax.outputs[0].rank not in (3, 4):
+        return None
+    if guarded is None and not only_use(graph, softmax.outputs[0]):
         return None
     if softmax.attr("axis") not in (-1, softmax.outputs[0].rank - 1):
         return None
     scores = _scores(graph, softmax.inputs[0])
     if scores is None:
         return None
-    patch = Patch(graph, "", node, [softmax, *scores.nodes, scores.matmul])
+    patch = Patch(graph, "", node, [softmax, *scores.nodes, scores.matmul, *(guarded[1] if guarded else [])])
     q, q_scale = _without_scale(patch, scores.matmul.inputs[0])
     k, k_scale = _keys(patch, scores.matmul)
     v = node.inputs[1]
@@ -70,11 +73,27 @@ def recognize_attention(graph: Graph, node: Node) -> Patch | None:
     if not _consistent(operands, node.outputs[0], rank):
         return None
     attrs = {"scale": scores.scale * q_scale * k_scale, "causal": int(causal)}
+    if guarded is not None and isinstance(mask, Value):
+        attrs["zero_masked_rows"] = 1
     out = patch.add("Attention", [*operands, mask if isinstance(mask, Value) else None], attrs)
     if rank == 3:
         out = patch.add("Squeeze", [out], {"axes": [1]})
     patch.label = "Attention recognised" + (" (grouped queries)" if grouped else "") + (" (causal)" if causal else "")
     return patch.replace(node.outputs[0], out) if out.types == node.outputs[0].types else None
+
+
+def _guarded(graph: Graph, value: Value | None) -> tuple[Value, list[Node]] | None:
+    """(p, nodes) for Where(IsNaN(p), 0, p): torch's softmax gives 0 where a mask hides every key."""
+    where = producer(value, "Where")
+    if where is None or value is None or not only_use(graph, value):
+        return None
+    test, zero, p = where.inputs
+    nan = producer(test, "IsNaN")
+    if nan is None or test is None or p is None or nan.inputs[0] is not p or scalar(zero) != 0:
+        return None
+    if len(test.consumers) != 1 or len(p.consumers) != 2 or graph.is_output(p) or graph.is_output(test):
+        return None
+    return p, [where, nan]
 
 
 def _scores(graph: Graph, value: Value | None) -> _Scores | None:

@@ -16,7 +16,7 @@ import numpy as np
 from edgec import _core
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
-from edgec.converter.passes.match import is_f32, scalar
+from edgec.converter.passes.match import is_f32, only_use, producer, scalar, with_scalar
 
 _UNARY = (
     "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Neg", "Abs", "Clip", "Softplus",
@@ -181,3 +181,23 @@ def _evaluate(x: Value, group: list[Node]) -> np.ndarray | None:
             return None
     y = values[id(group[-1].outputs[0])]
     return y if y.shape == _GRID.shape and y.dtype == np.float32 else None
+
+
+@rewrite("quick-gelu", ops=("Mul",), stages=("recognise",))
+def quick_gelu(graph: Graph, node: Node) -> Patch | None:
+    """x * Sigmoid(c * x) -> Silu(c * x) / c: both factors then fold into the layers around it."""
+    for x, gate in (node.inputs, node.inputs[::-1]):
+        sigmoid = producer(gate, "Sigmoid")
+        if sigmoid is None or gate is None or x is None or not only_use(graph, gate) or not is_f32(x):
+            continue
+        product = producer(sigmoid.inputs[0], "Mul")
+        pair = None if product is None else with_scalar(product)
+        if product is None or pair is None or pair[0] is not x or not only_use(graph, product.outputs[0]):
+            continue
+        if not 0.1 < pair[1] < 10:
+            continue
+        patch = Patch(graph, "x * Sigmoid(c * x) written as Silu", node, [sigmoid, product])
+        scaled = patch.add("Mul", product.inputs)
+        inverse = patch.constant(f"{node.name}:inverse", np.float32(1 / pair[1]).reshape(()))
+        return patch.replace(node.outputs[0], patch.add("Mul", [patch.add("Silu", [scaled]), inverse]))
+    return None

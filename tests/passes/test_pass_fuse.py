@@ -336,3 +336,29 @@ def test_quantized_tensors_are_left_alone() -> None:
     graph = build_graph(build, 0)
     optimize(graph, strict=True)
     assert ops(graph) == {"Conv2d": 1, "Add": 1, "Relu": 1}
+
+
+@pytest.mark.parametrize("name", ["Relu", "PRelu", "Sigmoid", "Gelu"])
+def test_normalisation_of_a_concatenation_is_one_depthwise_convolution(name: str) -> None:
+    def build(b: B) -> Any:
+        x = b("Concat", b.input(2, 5, 7, 8), b.input(2, 5, 7, 4, name="y"), axis=3)
+        y = b("Add", b("Mul", x, b.const(12)), b.const(1, 1, 12))
+        return b("PRelu", y, b.const(12)) if name == "PRelu" else b(name, y)
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"Concat": 1, "Conv2d": 1}
+    assert only_node(graph, "Conv2d").attrs["group"] == 12
+
+
+@pytest.mark.parametrize("name", ["no activation", "per row", "second reader", "few channels", "rank 3"])
+def test_what_stays_elementwise(name: str) -> None:
+    def build(b: B) -> Any:
+        shape = {"few channels": (2, 5, 7, 4), "rank 3": (2, 5, 12)}.get(name, (2, 5, 7, 12))
+        x = b("Sin", b.input(*shape))
+        y = b("Add", b("Mul", x, b.const(*((7, 1) if name == "per row" else shape[-1:]))), b.const(shape[-1]))
+        if name == "no activation":
+            return b("Sin", y)
+        return [b("Relu", y), *([b("Neg", y)] if name == "second reader" else [])]
+
+    graph, _ = optimized(build)
+    assert "Conv2d" not in ops(graph)

@@ -388,6 +388,26 @@ def test_heads_of_one_product_become_three_products() -> None:
     assert ops(graph) == {"MatMul": 3, "Reshape": 3, "Transpose": 3, "Attention": 1}
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_softmax_that_is_guarded_against_fully_masked_rows(masked: bool) -> None:
+    """torch's scaled_dot_product_attention as its exporter writes it; the mask hides every key of one query."""
+    hidden = np.zeros((TOKENS, TOKENS), np.float32)
+    hidden[2] = -np.inf
+
+    def build(b: B) -> Any:
+        q, k, v = (b.input("n", HEADS, TOKENS, DEPTH, name=n) for n in "qkv")
+        kt = b.reshape(b.transpose(b.reshape(k, -1, TOKENS, DEPTH), 0, 2, 1), -1, HEADS, DEPTH, TOKENS)
+        s = b("MatMul", b("Mul", q, b.scalar(0.6)), b("Mul", kt, b.scalar(0.6)))
+        if masked:
+            s = b("Add", s, b.data(hidden))
+        p = b("Softmax", s, axis=-1)
+        return b("MatMul", b("Where", b("IsNaN", p), b.scalar(0), p), v)
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"Attention": 1}
+    assert graph.nodes[0].attr("zero_masked_rows") == int(masked)
+
+
 # -- products, selections, views ------------------------------------------------------------------------------
 
 
@@ -453,6 +473,50 @@ def test_product_is_not_split_when_its_columns_are_read_otherwise(name: str) -> 
 
     _, report = optimized(build)
     assert fired(report, "split-matmul") == 0
+
+
+def test_product_that_is_split_becomes_products() -> None:
+    def build(b: B) -> Any:
+        y = b("Add", linear(b, b.input("n", 5, 8), 12), b.const(12))
+        first, second, third = b("Split", y, outputs=3, axis=-1, sizes=[2, 4, 6])
+        return [b("Neg", first), b("Exp", third), b("Sin", second)]
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"MatMul": 3, "Neg": 1, "Exp": 1, "Sin": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "perm", "second", "wanted"),
+    [
+        ((12, 4, 5), (0, 2, 1), (3, 4, 5, 4), (0, 1, 3, 2)),
+        ((3, 20, 4), (1, 0, 2), (4, 5, 3, 4), None),
+        ((12, 20), (1, 0), (4, 5, 3, 4), (2, 3, 0, 1)),
+        ((3, 4, 4, 5), (0, 2, 1, 3), (3, 4, 20), None),
+    ],
+)
+def test_transpose_between_views(
+    first: tuple[int, ...], perm: tuple[int, ...], second: tuple[int, ...], wanted: tuple[int, ...] | None
+) -> None:
+    """x is [3, 4, 4, 5]; equal sizes on purpose, so that only the place of a dimension tells which it is."""
+
+    def build(b: B) -> Any:
+        x = b("Softmax", b.input(3, 4, 4, 5))
+        return b("Softmax", b.reshape(b.transpose(b.reshape(x, *first), *perm), *second))
+
+    graph, report = optimized(build, disable=["layout"])
+    assert only_node(graph, "Transpose").attrs["perm"] == list(wanted or perm)
+    assert fired(report, "transpose-between-views") == int(wanted is not None)
+
+
+def test_quick_gelu_folds_into_the_layers_around_it() -> None:
+    def build(b: B) -> Any:
+        y = b("Add", linear(b, b.input("n", 8), 12), b.const(12))
+        y = b("Mul", y, b("Sigmoid", b("Mul", y, b.scalar(1.702))))
+        return b("Add", linear(b, y, 8), b.const(8))
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"MatMul": 2}
+    assert graph.nodes[0].attrs["activation"] == "silu"
 
 
 def test_view_sinks_below_elementwise_operators_only_with_fitting_constants() -> None:
