@@ -20,9 +20,7 @@ if [ ${#targets[@]} = 0 ]; then mapfile -t targets < <(find build/fuzz -type f -
 [ ${#targets[@]} -gt 0 ] || { echo "fuzz: no target was built" >&2; exit 1; }
 for target in "${targets[@]}"; do
   mkdir -p "build/fuzz/corpus/$target"
-  seeds=(runtime_cpp/fuzz/corpus)
-  [ -d "${seeds[0]}" ] || seeds=()
   echo "== $target, $seconds s"
   "$(find build/fuzz -type f -name "$target" | head -1)" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-    -print_final_stats=1 -artifact_prefix=build/fuzz/ "build/fuzz/corpus/$target" "${seeds[@]}" 2>&1 | tail -15
+    -print_final_stats=1 -artifact_prefix=build/fuzz/ "build/fuzz/corpus/$target" 2>&1 | tail -15
 done
