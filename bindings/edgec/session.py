@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgec import _core
 from edgec.errors import InvalidArgumentError
 from edgec.model import Model, TensorSpec
+
+if TYPE_CHECKING:
+    from edgec.stream import Stream
 
 __all__ = ["Outputs", "Session", "TensorSpec"]
 
@@ -170,6 +173,16 @@ class Session:
     def profile(self, inputs: Mapping[str, Any], runs: int = 1) -> list[float]:
         """Seconds spent in each of `steps`, summed over `runs` runs."""
         return self._native.profile(dict(inputs), runs)
+
+    def stream(self, states: Mapping[str, str] | None = None, **fixed: Any) -> Stream:
+        """A stream that keeps the model's state inside: `y = stream(chunk)`, `stream.reset()`.
+
+        states: input name -> name of the output that is its next value; found by name and type when absent.
+        fixed: inputs that are the same in every step, such as a sample rate.
+        """
+        from edgec.stream import Stream
+
+        return Stream(self, states, **fixed)
 
     def cancel(self) -> None:
         """From another thread: the run in progress raises CancelledError before its next step."""
