@@ -63,19 +63,23 @@ Status prepare(PrepareContext& ctx) {
                                        {ctx.input(0).shape, ctx.input_pitch(0)},
                                        {ctx.input(1).shape, ctx.input_pitch(1)}};
   const BroadcastLoop loop(operands, 3);
+  prepared.y_plane = loop.plane_stride(0);
   prepared.y_row = loop.row_stride(0);
+  prepared.a_plane = loop.plane_stride(1);
   prepared.a_row = loop.row_stride(1);
+  prepared.b_plane = loop.plane_stride(2);
   prepared.b_row = loop.row_stride(2);
   prepared.a_step = loop.step(1);
   prepared.b_step = loop.step(2);
   const ElementwiseKernel kernel = elementwise_kernels(typing.compute, ctx.isa()).binary[index];
   const size_t a_size = dtype_size(typing.a), b_size = dtype_size(typing.b), y_size = dtype_size(typing.y);
   ctx.set_step(make_step(row.name, [=, cost = row.cost](const StepArgs& step) {
-    loop.run(step.pool, cost, [&](const int64_t* offsets, int64_t rows, int64_t columns) {
+    loop.run(step.pool, cost, [&](const int64_t* offsets, int64_t planes, int64_t rows, int64_t columns) {
       ElementwiseArgs args = prepared;
       args.y = step.outputs[0]->as<char>() + static_cast<size_t>(offsets[0]) * y_size;
       args.a = step.inputs[0]->as<char>() + static_cast<size_t>(offsets[1]) * a_size;
       args.b = step.inputs[1]->as<char>() + static_cast<size_t>(offsets[2]) * b_size;
+      args.planes = planes;
       args.rows = rows;
       args.columns = columns;
       run_elementwise(kernel, typing, args);

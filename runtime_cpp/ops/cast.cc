@@ -29,13 +29,19 @@ Status prepare(PrepareContext& ctx) {
                 : round == "down" ? SmallFloatRules::Round::kDown
                                   : SmallFloatRules::Round::kNearest;
   ctx.set_step(make_step("cast", [=](const StepArgs& step) {
-    loop.run(step.pool, slow ? 400.0 : 40.0, [&](const int64_t* offsets, int64_t rows, int64_t columns) {
-      const char* x = step.inputs[0]->as<char>() + static_cast<size_t>(offsets[1]) * from_size;
-      char* y = step.outputs[0]->as<char>() + static_cast<size_t>(offsets[0]) * to_size;
-      for (int64_t r = 0; r < rows; ++r)
-        convert_elements(from, x + static_cast<size_t>(r * loop.row_stride(1)) * from_size, to,
-                         y + static_cast<size_t>(r * loop.row_stride(0)) * to_size, columns, rules);
-    });
+    loop.run(step.pool, slow ? 400.0 : 40.0,
+             [&](const int64_t* offsets, int64_t planes, int64_t rows, int64_t columns) {
+               const char* x = step.inputs[0]->as<char>() + static_cast<size_t>(offsets[1]) * from_size;
+               char* y = step.outputs[0]->as<char>() + static_cast<size_t>(offsets[0]) * to_size;
+               for (int64_t p = 0; p < planes; ++p) {
+                 for (int64_t r = 0; r < rows; ++r) {
+                   const int64_t from_offset = p * loop.plane_stride(1) + r * loop.row_stride(1);
+                   const int64_t to_offset = p * loop.plane_stride(0) + r * loop.row_stride(0);
+                   convert_elements(from, x + static_cast<size_t>(from_offset) * from_size, to,
+                                    y + static_cast<size_t>(to_offset) * to_size, columns, rules);
+                 }
+               }
+             });
     return ok_status();
   }));
   return ok_status();

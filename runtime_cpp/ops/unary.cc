@@ -65,15 +65,18 @@ Status prepare(PrepareContext& ctx) {
   const BroadcastOperand operands[] = {{ctx.output(0).shape, ctx.output_pitch(0)},
                                        {ctx.input(0).shape, ctx.input_pitch(0)}};
   const BroadcastLoop loop(operands, 2);
+  prepared.y_plane = loop.plane_stride(0);
   prepared.y_row = loop.row_stride(0);
+  prepared.a_plane = loop.plane_stride(1);
   prepared.a_row = loop.row_stride(1);
   const ElementwiseKernel kernel = elementwise_kernels(typing.compute, ctx.isa()).unary[index];
   const size_t x_size = dtype_size(typing.a), y_size = dtype_size(typing.y);
   ctx.set_step(make_step(row.name, [=, cost = row.cost](const StepArgs& step) {
-    loop.run(step.pool, cost, [&](const int64_t* offsets, int64_t rows, int64_t columns) {
+    loop.run(step.pool, cost, [&](const int64_t* offsets, int64_t planes, int64_t rows, int64_t columns) {
       ElementwiseArgs args = prepared;
       args.y = step.outputs[0]->as<char>() + static_cast<size_t>(offsets[0]) * y_size;
       args.a = step.inputs[0]->as<char>() + static_cast<size_t>(offsets[1]) * x_size;
+      args.planes = planes;
       args.rows = rows;
       args.columns = columns;
       run_elementwise(kernel, typing, args);

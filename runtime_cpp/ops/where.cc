@@ -26,20 +26,24 @@ Status prepare(PrepareContext& ctx) {
   const size_t size = dtype_size(ctx.output(0).dtype);
   ctx.set_step(make_step("where", [=](const StepArgs& step) {
     loop.run(step.pool, 3.0 * static_cast<double>(size),
-             [&](const int64_t* offsets, int64_t rows, int64_t columns) {
+             [&](const int64_t* offsets, int64_t planes, int64_t rows, int64_t columns) {
                ElementwiseArgs args;
                args.y = step.outputs[0]->as<char>() + static_cast<size_t>(offsets[0]) * size;
                args.a = step.inputs[1]->as<char>() + static_cast<size_t>(offsets[2]) * size;
                args.b = step.inputs[2]->as<char>() + static_cast<size_t>(offsets[3]) * size;
+               args.planes = planes;
                args.rows = rows;
                args.columns = columns;
+               args.y_plane = loop.plane_stride(0);
+               args.a_plane = loop.plane_stride(2);
+               args.b_plane = loop.plane_stride(3);
                args.y_row = loop.row_stride(0);
                args.a_row = loop.row_stride(2);
                args.b_row = loop.row_stride(3);
                args.a_step = loop.step(2);
                args.b_step = loop.step(3);
-               select_elements(size, step.inputs[0]->as<uint8_t>() + offsets[1], loop.row_stride(1),
-                               loop.step(1), args);
+               select_elements(size, step.inputs[0]->as<uint8_t>() + offsets[1], loop.plane_stride(1),
+                               loop.row_stride(1), loop.step(1), args);
              });
     return ok_status();
   }));

@@ -235,33 +235,44 @@ void select_typed(const uint8_t* condition, int64_t condition_row, int condition
 }  // namespace
 
 void run_elementwise(ElementwiseKernel kernel, const ElementwiseTyping& typing, const ElementwiseArgs& args) {
-  const bool direct_y = typing.y == typing.compute || typing.y == DType::kBool;
-  if (direct_y && typing.a == typing.compute && (args.b == nullptr || typing.b == typing.compute))
-    return kernel(args);
-  switch (typing.compute) {
-    case DType::kF64:
-      return run_converted<double>(kernel, typing, args);
-    case DType::kI64:
-      return run_converted<int64_t>(kernel, typing, args);
-    case DType::kU64:
-      return run_converted<uint64_t>(kernel, typing, args);
-    default:
-      return run_converted<float>(kernel, typing, args);
-  }
+  const bool direct = (typing.y == typing.compute || typing.y == DType::kBool) &&
+                      typing.a == typing.compute && (args.b == nullptr || typing.b == typing.compute);
+  // The f32 kernels walk planes themselves.
+  if (direct && typing.compute == DType::kF32) return kernel(args);
+  for_planes(args, dtype_size(typing.a), dtype_size(typing.b), dtype_size(typing.y),
+             [&](const ElementwiseArgs& plane) {
+               if (direct) return kernel(plane);
+               switch (typing.compute) {
+                 case DType::kF64:
+                   return run_converted<double>(kernel, typing, plane);
+                 case DType::kI64:
+                   return run_converted<int64_t>(kernel, typing, plane);
+                 case DType::kU64:
+                   return run_converted<uint64_t>(kernel, typing, plane);
+                 default:
+                   return run_converted<float>(kernel, typing, plane);
+               }
+             });
 }
 
-void select_elements(size_t element_bytes, const uint8_t* condition, int64_t condition_row,
-                     int condition_step, const ElementwiseArgs& args) {
-  switch (element_bytes) {
-    case 1:
-      return select_typed<uint8_t>(condition, condition_row, condition_step, args);
-    case 2:
-      return select_typed<uint16_t>(condition, condition_row, condition_step, args);
-    case 4:
-      return select_typed<uint32_t>(condition, condition_row, condition_step, args);
-    default:
-      return select_typed<uint64_t>(condition, condition_row, condition_step, args);
-  }
+void select_elements(size_t element_bytes, const uint8_t* condition, int64_t condition_plane,
+                     int64_t condition_row, int condition_step, const ElementwiseArgs& args) {
+  for_planes(args, element_bytes, element_bytes, element_bytes, [&](const ElementwiseArgs& plane) {
+    switch (element_bytes) {
+      case 1:
+        select_typed<uint8_t>(condition, condition_row, condition_step, plane);
+        break;
+      case 2:
+        select_typed<uint16_t>(condition, condition_row, condition_step, plane);
+        break;
+      case 4:
+        select_typed<uint32_t>(condition, condition_row, condition_step, plane);
+        break;
+      default:
+        select_typed<uint64_t>(condition, condition_row, condition_step, plane);
+    }
+    condition += condition_plane;
+  });
 }
 
 }  // namespace edgec

@@ -1,6 +1,11 @@
 #include "kernels/elementwise/loop.h"
 
 namespace edgec {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
 
 BroadcastLoop::BroadcastLoop(const BroadcastOperand* operands, int count) : operands_(count) {
   const Shape& out = operands[0].shape;
@@ -35,7 +40,7 @@ BroadcastLoop::BroadcastLoop(const BroadcastOperand* operands, int count) : oper
   bool unit = rank > 0;
   for (int k = 0; unit && k < count; ++k) unit = merged[k][0] == 0 || merged[k][0] == 1;
   const int inner = unit ? 0 : 1;
-  rank_ = std::max(rank + inner, 2);
+  rank_ = std::max(rank + inner, 3);
   for (int i = 0; i < rank_; ++i) {
     const int source = rank_ - 1 - i - inner;  // index into the innermost-first arrays
     const bool real = source >= 0 && source < rank;
@@ -43,33 +48,32 @@ BroadcastLoop::BroadcastLoop(const BroadcastOperand* operands, int count) : oper
     for (int k = 0; k < count; ++k) strides_[k][i] = real ? merged[k][source] : source < 0 ? 1 : 0;
   }
 
-  const int64_t columns = dims_[rank_ - 1], rows = dims_[rank_ - 2];
-  constexpr int64_t kTaskElements = 4096;  // 16 KiB of f32 per operand: several of them fit the L1 cache
-  task_columns_ = std::min(columns, kTaskElements);
-  task_rows_ = columns == 0 ? 1
-                            : std::clamp<int64_t>(kTaskElements / std::max<int64_t>(task_columns_, 1), 1,
-                                                  std::max<int64_t>(rows, 1));
   if (out.elements() == 0) return;
-  tasks_ = (columns + task_columns_ - 1) / task_columns_ * ((rows + task_rows_ - 1) / task_rows_);
-  for (int i = 0; i < rank_ - 2; ++i) tasks_ *= dims_[i];
+  constexpr int64_t kTaskElements = 4096;  // 16 KiB of f32 per operand: several of them fit the L1 cache
+  const int64_t columns = dims_[rank_ - 1], rows = dims_[rank_ - 2], planes = dims_[rank_ - 3];
+  task_columns_ = std::min(columns, kTaskElements);
+  task_rows_ = std::clamp<int64_t>(kTaskElements / task_columns_, 1, rows);
+  task_planes_ =
+      task_rows_ < rows ? 1 : std::clamp<int64_t>(kTaskElements / (task_columns_ * rows), 1, planes);
+  tasks_ = ceil_div(columns, task_columns_) * ceil_div(rows, task_rows_) * ceil_div(planes, task_planes_);
+  for (int i = 0; i < rank_ - 3; ++i) tasks_ *= dims_[i];
 }
 
-void BroadcastLoop::locate(int64_t task, int64_t* offsets, int64_t* rows, int64_t* columns) const {
-  const int64_t column_tasks = (dims_[rank_ - 1] + task_columns_ - 1) / task_columns_;
-  const int64_t row_tasks = (dims_[rank_ - 2] + task_rows_ - 1) / task_rows_;
-  const int64_t column = task % column_tasks * task_columns_;
-  task /= column_tasks;
-  const int64_t row = task % row_tasks * task_rows_;
-  task /= row_tasks;
-  *rows = std::min(task_rows_, dims_[rank_ - 2] - row);
-  *columns = std::min(task_columns_, dims_[rank_ - 1] - column);
-  for (int k = 0; k < operands_; ++k)
-    offsets[k] = row * strides_[k][rank_ - 2] + column * strides_[k][rank_ - 1];
-  for (int i = rank_ - 3; i >= 0; --i) {
-    const int64_t index = task % dims_[i];
-    task /= dims_[i];
-    for (int k = 0; k < operands_; ++k) offsets[k] += index * strides_[k][i];
-  }
+void BroadcastLoop::locate(int64_t task, int64_t* offsets, int64_t* planes, int64_t* rows,
+                           int64_t* columns) const {
+  // Takes the innermost of the task's coordinates.
+  const auto take = [&](int dim, int64_t block, int64_t* count) {
+    const int64_t blocks = ceil_div(dims_[dim], block), start = task % blocks * block;
+    task /= blocks;
+    *count = std::min(block, dims_[dim] - start);
+    for (int k = 0; k < operands_; ++k) offsets[k] += start * strides_[k][dim];
+  };
+  for (int k = 0; k < operands_; ++k) offsets[k] = 0;
+  take(rank_ - 1, task_columns_, columns);
+  take(rank_ - 2, task_rows_, rows);
+  take(rank_ - 3, task_planes_, planes);
+  int64_t one;
+  for (int i = rank_ - 4; i >= 0; --i) take(i, 1, &one);
 }
 
 }  // namespace edgec

@@ -18,11 +18,16 @@ struct Format {
 
 constexpr Format format_of(DType dtype) {
   switch (dtype) {
-    case DType::kF8E4M3FN: return {4, 3, 7, false, false, true};
-    case DType::kF8E4M3FNUZ: return {4, 3, 8, false, true, true};
-    case DType::kF8E5M2: return {5, 2, 15, true, false, true};
-    case DType::kF8E5M2FNUZ: return {5, 2, 16, false, true, true};
-    default: return {2, 1, 1, false, false, false};  // f4e2m1
+    case DType::kF8E4M3FN:
+      return {4, 3, 7, false, false, true};
+    case DType::kF8E4M3FNUZ:
+      return {4, 3, 8, false, true, true};
+    case DType::kF8E5M2:
+      return {5, 2, 15, true, false, true};
+    case DType::kF8E5M2FNUZ:
+      return {5, 2, 16, false, true, true};
+    default:
+      return {2, 1, 1, false, false, false};  // f4e2m1
   }
 }
 
@@ -53,11 +58,16 @@ const Table& table_of(DType dtype) {
                                  make_table(DType::kF8E5M2), make_table(DType::kF8E5M2FNUZ),
                                  make_table(DType::kF4E2M1)};
   switch (dtype) {
-    case DType::kF8E4M3FN: return tables[0];
-    case DType::kF8E4M3FNUZ: return tables[1];
-    case DType::kF8E5M2: return tables[2];
-    case DType::kF8E5M2FNUZ: return tables[3];
-    default: return tables[4];
+    case DType::kF8E4M3FN:
+      return tables[0];
+    case DType::kF8E4M3FNUZ:
+      return tables[1];
+    case DType::kF8E5M2:
+      return tables[2];
+    case DType::kF8E5M2FNUZ:
+      return tables[3];
+    default:
+      return tables[4];
   }
 }
 
@@ -82,7 +92,8 @@ bool is_small_float(DType dtype) { return dtype >= DType::kF8E4M3FN && dtype <= 
 
 float small_float_value(DType dtype, uint8_t code) {
   if (dtype == DType::kF8E8M0)
-    return code == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, static_cast<int>(code) - 127);
+    return code == 255 ? std::numeric_limits<float>::quiet_NaN()
+                       : std::ldexp(1.0f, static_cast<int>(code) - 127);
   const Format f = format_of(dtype);
   const int sign_bit = 1 << (f.exponent_bits + f.mantissa_bits);
   if (f.fnuz && code == sign_bit) return std::numeric_limits<float>::quiet_NaN();
@@ -107,7 +118,8 @@ uint8_t small_float_code(DType dtype, double value, const SmallFloatRules& rules
     if (rules.saturate || !f.nan) return static_cast<uint8_t>(sign | (table.finite - 1));
     return f.infinity ? static_cast<uint8_t>(sign | table.finite) : nan;
   }
-  const float* above = std::lower_bound(table.values, last, magnitude, [](float v, double m) { return v < m; });
+  const float* above =
+      std::lower_bound(table.values, last, magnitude, [](float v, double m) { return v < m; });
   auto code = static_cast<int>(above - table.values);
   if (code > 0 && *above > magnitude) {
     const double up = *above - magnitude, down = magnitude - above[-1];

@@ -36,6 +36,12 @@ void deinterleave(const char* source, char* destination, int64_t destination_str
   for (int64_t i = 0; i < count; ++i)
     for (int c = 0; c < channels; ++c) to[c][i] = from[i * channels + c];
 }
+template <class T, int step>
+void every(const char* source, char* destination, int64_t count) {
+  const auto* from = reinterpret_cast<const loose<T>*>(source);
+  auto* to = reinterpret_cast<loose<T>*>(destination);
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
+}
 template <class T>
 bool transpose_channels(const char* source, int64_t source_stride, char* destination,
                         int64_t destination_stride, int64_t rows, int64_t columns) {
@@ -155,8 +161,15 @@ bool transpose(const char* source, int64_t source_stride, char* destination, int
 
 }  // namespace
 
-extern const TransposeKernels transpose_kernels = {transpose<uint8_t>, transpose<uint16_t>,
-                                                   transpose<uint32_t>, transpose<uint64_t>};
+extern const TransposeKernels transpose_table = {
+    transpose<uint8_t>,
+    transpose<uint16_t>,
+    transpose<uint32_t>,
+    transpose<uint64_t>,
+    {{every<uint8_t, 2>, every<uint8_t, 3>, every<uint8_t, 4>},
+     {every<uint16_t, 2>, every<uint16_t, 3>, every<uint16_t, 4>},
+     {every<uint32_t, 2>, every<uint32_t, 3>, every<uint32_t, 4>},
+     {every<uint64_t, 2>, every<uint64_t, 3>, every<uint64_t, 4>}}};
 
 }  // namespace EDGEC_ISA_NS
 }  // namespace edgec

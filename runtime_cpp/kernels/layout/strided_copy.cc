@@ -104,14 +104,23 @@ void StridedCopy::run_task(int64_t task, const char* source, char* destination) 
     source += index * dims_[i].source;
     destination += index * dims_[i].destination;
   }
+  const auto element = static_cast<int64_t>(element_);
   const int64_t rows = std::min(row_block_, row_.size - row);
   const int64_t columns = std::min(column_block_, column_.size - column);
   if (kind_ == Kind::kTranspose) {
     transpose_block(isa_, element_, source, column_.source, destination, row_.destination, rows, columns);
     return;
   }
+  // Every second, third or fourth element: channels of a shuffle, halves of a rotary embedding.
+  TransposeKernels::Every every = nullptr;
+  if (kind_ == Kind::kStrided && column_.destination == element && element <= 8)
+    for (int step = 2; step <= 4; ++step)
+      if (column_.source == step * element)
+        every = transpose_kernels(isa_).every[__builtin_ctz(element_)][step - 2];
   for (int64_t r = 0; r < rows; ++r) {
-    if (kind_ == Kind::kRows) {
+    if (every != nullptr) {
+      every(source, destination, columns);
+    } else if (kind_ == Kind::kRows) {
       std::memcpy(destination, source, static_cast<size_t>(columns) * element_);
     } else {
       switch (element_) {

@@ -5,9 +5,9 @@
 
 namespace edgec {
 
-#define EDGEC_ISA_ROW(name, parent, cpu_test)      \
-  namespace name {                                 \
-  extern const TransposeKernels transpose_kernels; \
+#define EDGEC_ISA_ROW(name, parent, cpu_test)    \
+  namespace name {                               \
+  extern const TransposeKernels transpose_table; \
   }
 #include "isa_list.inc"
 #undef EDGEC_ISA_ROW
@@ -39,14 +39,18 @@ void transpose_any(const char* source, int64_t source_stride, char* destination,
 
 }  // namespace
 
-void transpose_block(Isa isa, size_t element_bytes, const char* source, int64_t source_stride,
-                     char* destination, int64_t destination_stride, int64_t rows, int64_t columns) {
+const TransposeKernels& transpose_kernels(Isa isa) {
   static const TransposeKernels* const tables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::transpose_kernels,
+#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::transpose_table,
 #include "isa_list.inc"
 #undef EDGEC_ISA_ROW
   };
-  const TransposeKernels& kernels = *find_kernels(tables, isa);
+  return *find_kernels(tables, isa);
+}
+
+void transpose_block(Isa isa, size_t element_bytes, const char* source, int64_t source_stride,
+                     char* destination, int64_t destination_stride, int64_t rows, int64_t columns) {
+  const TransposeKernels& kernels = transpose_kernels(isa);
   const auto run = [&](TransposeKernels::Function kernel, auto tag) {
     if (kernel == nullptr || !kernel(source, source_stride, destination, destination_stride, rows, columns))
       transpose_any<decltype(tag)>(source, source_stride, destination, destination_stride, rows, columns);

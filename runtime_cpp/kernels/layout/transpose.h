@@ -17,6 +17,10 @@ struct TransposeKernels {
   using Function = bool (*)(const char* source, int64_t source_stride, char* destination,
                             int64_t destination_stride, int64_t rows, int64_t columns);
   Function bytes1, bytes2, bytes4, bytes8;
+  // destination[i] = source[i * step]: [log2 of the element size, 1 to 8 bytes][step - 2, for steps 2 to 4].
+  using Every = void (*)(const char* source, char* destination, int64_t count);
+  Every every[4][3];
 };
+const TransposeKernels& transpose_kernels(Isa isa);
 
 }  // namespace edgec
