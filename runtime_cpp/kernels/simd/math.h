@@ -86,11 +86,12 @@ EDGEC_INLINE vec<float, N> log(vec<float, N> x) {
   const auto denormal = x < vec<float, N>(1.17549435e-38f);
   const vec<float, N> y = select(denormal, x * vec<float, N>(8388608.0f), x);
   // y = m 2^e with m in [sqrt(1/2), sqrt(2)): subtracting the bits of sqrt(1/2) puts the cut there.
-  const vec<int32_t, N> cut(0x3f3504f3);
-  const vec<int32_t, N> bits = bit_cast<int32_t>(y) - cut;
-  vec<float, N> e = convert<float>(bits >> 23);
+  // Unsigned, because negative x wraps (its result is replaced below).
+  const vec<uint32_t, N> cut(0x3f3504f3);
+  const vec<uint32_t, N> bits = bit_cast<uint32_t>(y) - cut;
+  vec<float, N> e = convert<float>(bit_cast<int32_t>(bits) >> 23);
   e = e - select(denormal, vec<float, N>(23.0f), zero);
-  const vec<float, N> f = bit_cast<float>((bits & vec<int32_t, N>(0x007fffff)) + cut) - one;
+  const vec<float, N> f = bit_cast<float>((bits & vec<uint32_t, N>(0x007fffff)) + cut) - one;
   // (log(1+f) - f + f^2/2) / f^3 on [sqrt(1/2)-1, sqrt(2)-1]
   const float p[] = {3.333331e-01f,   -2.4999987e-01f, 2.0002219e-01f,  -1.6669239e-01f, 1.421877e-01f,
                      -1.2384582e-01f, 1.18724726e-01f, -1.1788347e-01f, 6.914681e-02f};
