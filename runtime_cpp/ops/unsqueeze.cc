@@ -17,8 +17,7 @@ Status infer(InferContext& ctx) {
     int axis = 0;
     EDGEC_TRY(ctx.normalize_axis(a, rank, &axis));
     if (inserted[axis])
-      return ctx.fail(StatusCode::kShape, "list 'axes' names axis %lld twice",
-                      static_cast<long long>(a));
+      return ctx.fail(StatusCode::kShape, "list 'axes' names axis %lld twice", static_cast<long long>(a));
     inserted[axis] = true;
   }
   Shape out;
