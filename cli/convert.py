@@ -12,13 +12,13 @@ from edgec.cli.common import (
     Ui,
     bytes_text,
     common_options,
-    console,
     count_text,
     refuse_overwrite,
     shape_text,
+    show,
     table,
 )
-from edgec.errors import UnsupportedError
+from edgec.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from edgec.model import Model
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: SOURCE with .edge.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
 @click.option("--shape", "shapes", multiple=True, help="1x3x224x224, x:[1,3,224,224], x:1x3x(224..640)x640, x:[n,4].")
+@click.option(
+    "--fix",
+    "fixes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Make an input a constant, e.g. sr=16000; may be repeated.",
+)
 @click.option(
     "--model", "factory", metavar="MODULE:FACTORY", help="Builds the network of a state_dict; imports your code."
 )
@@ -52,6 +59,7 @@ def command(
     output: Path | None,
     force: bool,
     shapes: tuple[str, ...],
+    fixes: tuple[str, ...],
     factory: str | None,
     weights: Path | None,
     check: bool,
@@ -79,6 +87,8 @@ def command(
     options: dict[str, Any] = {"check": check, "seed": ui.seed}
     if shapes:
         options["shapes"] = list(shapes)
+    if fixes:
+        options["fixed"] = dict(_fixed(text) for text in fixes)
     if weights is not None:
         options["weights"] = weights
     if factory is not None:
@@ -109,6 +119,21 @@ def command(
         _print(ui, document, target)
 
 
+def _fixed(text: str) -> tuple[str, Any]:
+    """("sr", array(16000)) from "sr=16000"; lists with commas."""
+    import numpy as np
+
+    name, equals, value = text.partition("=")
+    try:
+        numbers = [float(v) if any(c in v for c in ".eE") else int(v) for v in value.split(",")]
+    except ValueError:
+        numbers = []
+    if not name or not equals or not numbers:
+        raise UsageError(f"--fix: got '{text}', expected NAME=NUMBER or NAME=NUMBER,NUMBER,...")
+    dtype = np.float32 if any(isinstance(n, float) for n in numbers) else np.int64
+    return name, np.array(numbers if "," in value else numbers[0], dtype)
+
+
 def summarise(model: Model, source: Path) -> dict[str, Any]:
     """Report, sizes and costs of a fresh model."""
     from edgec.cost import macs, parameters
@@ -129,13 +154,12 @@ def summarise(model: Model, source: Path) -> dict[str, Any]:
 
 def _unsupported(e: UnsupportedError) -> None:
     """The list goes to stderr: stdout belongs to results."""
-    out = console(stderr=True)
-    out.print(f"error: {e.message}", markup=False)
+    show(f"error: {e.message}", stderr=True)
     rows = table("operator", ">times", "where", "what to do")
     for o in e.ops:
         rows.add_row(o.op, str(o.count), o.where, o.advice)
-    out.print(rows)
-    out.print("nothing was written" + (f"; {e.hint}" if e.hint else ""), markup=False)
+    show(rows, stderr=True)
+    show("nothing was written" + (f"; {e.hint}" if e.hint else ""), stderr=True)
 
 
 def _print(ui: Ui, d: dict[str, Any], target: Path) -> None:
