@@ -1,5 +1,5 @@
 # Every target is one line; what takes more than a line is a script in scripts/. They may all be repeated.
-.PHONY: help demo test lint bench cross fuzz sanitize clean
+.PHONY: help demo test lint bench scoreboard cross fuzz sanitize clean
 
 help:      ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ /'
@@ -15,6 +15,9 @@ lint:      ## ruff, mypy, clang-format
 
 bench:     ## latency beside torch and onnxruntime -> benchmarks/results/
 	@scripts/setup.sh dev,torch,bench && .venv/bin/python -m benchmarks.compare
+
+scoreboard: ## the ONNX backend suite: edgec beside onnxruntime, in one call
+	@scripts/setup.sh dev,torch,bench && .venv/bin/python -m benchmarks.scoreboard
 
 cross:     ## the runtime for 64-bit ARM with zig, its tests under qemu
 	@.venv/bin/python -m pip install -q ziglang && scripts/test_cpp.sh aarch64
