@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,6 @@ import click
 from edgec.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,14 +33,6 @@ class Ui:
     verbose: int = 0
     progress: bool = True
     seed: int = 0
-    _console: Any = field(default=None, repr=False)
-
-    @property
-    def console(self) -> Console:
-        """stdout for people."""
-        if self._console is None:
-            self._console = console(stderr=False)
-        return self._console  # type: ignore[no-any-return]
 
     @property
     def talks(self) -> bool:
@@ -51,17 +42,17 @@ class Ui:
     def print(self, text: Any = "") -> None:
         """A line or a table of the result."""
         if self.talks:
-            self.console.print(text, markup=False)
+            show(text)
 
     def note(self, text: str) -> None:
         """A remark beside the result, on stderr."""
         if not self.json and not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def detail(self, text: str) -> None:
         """A remark that only -v shows, on stderr."""
         if self.verbose:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def result(self, document: dict[str, Any]) -> None:
         """The machine-readable form of the whole result."""
@@ -73,12 +64,20 @@ class Ui:
         return Bar(self, description, total)
 
 
-def console(stderr: bool) -> Console:
-    """Where there is no terminal there is no width: what a script or a file gets is not folded."""
+def show(text: Any, stderr: bool = False) -> None:
+    """Prints a line or a table. What a script or a file gets is neither folded nor padded: it has no width."""
     from rich.console import Console
 
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if terminal else 400)
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+    if isinstance(text, str):
+        click.echo(printable(text), err=stderr)
+    elif (sys.stderr if stderr else sys.stdout).isatty():
+        Console(stderr=stderr, **plain).print(text)
+    else:
+        console = Console(width=1000, **plain)
+        with console.capture() as captured:
+            console.print(text)
+        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), err=stderr)
 
 
 class Bar:
@@ -142,10 +141,19 @@ def table(*columns: str) -> Table:
     """An open table; a column whose name starts with '>' holds numbers and is right-aligned."""
     from rich.table import Table
 
-    result = Table(box=None, pad_edge=True, header_style="bold")
+    class PlainTable(Table):
+        def add_row(self, *cells: Any, **options: Any) -> None:
+            super().add_row(*(printable(str(c)) for c in cells), **options)
+
+    result = PlainTable(box=None, pad_edge=True, header_style="bold")
     for name in columns:
         result.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
     return result
+
+
+def printable(text: str) -> str:
+    """Names come from files of strangers: escape sequences must not reach the terminal."""
+    return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def refuse_overwrite(path: Path, force: bool) -> None:

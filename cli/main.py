@@ -100,7 +100,9 @@ def _fail(arguments: list[str], details: dict[str, Any], code: int, text: str = 
     if _wants_json(arguments):
         click.echo(json.dumps({**details, "exit_code": code}, default=str))
     else:
-        click.echo(f"error: {text or details['message']}", err=True)
+        from edgec.cli.common import printable
+
+        click.echo(printable(f"error: {text or details['message']}"), err=True)
     return code
 
 

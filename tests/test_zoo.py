@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import edgec  # noqa: E402
-
 from tests.conftest import relative_l2  # noqa: E402
 from tests.zoo import ZOO, build  # noqa: E402
 

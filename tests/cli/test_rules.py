@@ -152,3 +152,25 @@ def test_a_reader_that_leaves_early_is_no_error(network):
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+def test_names_in_a_file_are_printed_as_they_are(edgec_cli, network, tmp_path):
+    from edgec.converter.ir.graph import Graph
+    from edgec.converter.writer import to_bytes
+
+    graph = Graph("markup")
+    x = graph.add_input("x", "f32", (1, 2))
+    graph.set_outputs(graph.add("Relu", [x], outputs=["[bold]out[/bold]"], name=":smile:"))
+    (tmp_path / "h.edge").write_bytes(to_bytes(graph))
+    text = edgec_cli("inspect", "h.edge", "--plan").stdout
+    assert "[bold]out[/bold]" in text
+    assert ":smile:" in text
+
+
+def test_text_from_a_file_cannot_control_the_terminal(edgec_cli, network):
+    path, _ = network("scaled", labels="\x1b[2Jclear\n\x07bell\nx\ny", source="\x1b]0;title\x07")
+    results = [edgec_cli("inspect", path), edgec_cli("run", path, "--top", "4")]
+    results.append(edgec_cli("run", path, "--input", "\x1b[31m=zeros", code=2))
+    for r in results:
+        assert not {c for c in r.stdout + r.stderr if not c.isprintable() and c != "\n"}
+    assert "\\x1b]0;title" in results[0].stdout
