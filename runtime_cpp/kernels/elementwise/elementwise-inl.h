@@ -14,6 +14,10 @@ template <int N>
 EDGEC_INLINE vec<float, N> divide(vec<float, N> a, vec<float, N> b) {
   return a / b;
 }
+template <int N>
+EDGEC_INLINE vec<int32_t, N> both(vec<int32_t, N> a, vec<int32_t, N> b) {
+  return a & b;
+}
 // Functions that are too rare in networks to deserve a vector version: the C library, lane by lane. Not
 // inlined, because the compiler would unroll the calls at every place.
 #define EDGEC_LANES(name)                                             \

@@ -135,7 +135,7 @@ struct Mod {
     if constexpr (std::is_unsigned_v<V>)
       return r;
     else {
-      const auto differs = (r != V(0)) & ((r < V(0)) != (b < V(0))) & (p.alpha == V(0));
+      const auto differs = both(r != V(0), both((r < V(0)) != (b < V(0)), p.alpha == V(0)));
       return select(differs, r + b, r);
     }
   }

@@ -13,6 +13,7 @@ template <class V>
 EDGEC_INLINE V select(bool condition, V yes, V no) {
   return condition ? yes : no;
 }
+EDGEC_INLINE bool both(bool a, bool b) { return a && b; }
 // The second operand when either is NaN, as on vectors.
 template <class V>
 EDGEC_INLINE V min(V a, V b) {
