@@ -108,6 +108,9 @@ class Importer:
         opsets.setdefault("", 1)
         scope = Scope(opsets, {(f.domain, f.name): f for f in model.functions}, self.graph)
         proto = model.graph
+        for name in [v.name for v in (*proto.input, *proto.output, *proto.initializer)]:
+            if not isinstance(name, str):
+                raise BadFileError(f"the name {name!r} is not UTF-8")
         scope.initializers = {t.name: t for t in proto.initializer}
         declare_inputs(self, proto, scope)
         for output in proto.output:  # kept free: a user addresses outputs by name
@@ -305,6 +308,13 @@ class Importer:
             self.graph, self._last_order, self._constant_cache = saved
 
     def _run_node(self, proto: Any, scope: Scope, index: int) -> None:
+        try:
+            self._import_node(proto, scope, index)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, OverflowError, ZeroDivisionError) as e:
+            # Attributes or shapes that no exporter writes. The cause stays attached for whoever debugs a handler.
+            raise BadFileError(f"{proto.op_type!r} node {proto.name!r} cannot be read ({type(e).__name__}: {e})") from e
+
+    def _import_node(self, proto: Any, scope: Scope, index: int) -> None:
         domain = onnx_registry.DOMAIN_ALIASES.get(proto.domain, proto.domain)
         op = proto.op_type
         name = scope.prefix + (proto.name or f"{op}_{index}")
