@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import zlib
@@ -23,6 +22,9 @@ HEADER_BYTES, SECTION_BYTES = 64, 32
 ALIGNMENT, WEIGHTS_ALIGNMENT = 64, 4096
 ABSENT = 0xFFFFFFFF
 MAX_NAME_BYTES = 4096
+_KEY_BYTES = 64
+
+_Buffer = bytes | memoryview
 
 DTYPES = {
     name: i + 1
@@ -63,23 +65,29 @@ def to_bytes(graph: Graph, golden: bytes = b"") -> bytes:
     Raises Error naming the node or tensor that the format cannot hold.
     """
     weights = _Weights()
-    sections = [(b"GRPH", _Writer(weights).model(graph)), (b"META", _metadata(graph.metadata))]
+    sections: list[tuple[bytes, list[_Buffer]]] = [
+        (b"GRPH", [_Writer(weights).model(graph)]),
+        (b"META", [_metadata(graph.metadata)]),
+    ]
     if golden:
-        sections.append((b"GOLD", golden))
-    sections.append((b"WGHT", weights.joined()))
+        sections.append((b"GOLD", [golden]))
+    sections.append((b"WGHT", weights.parts))
 
-    offset = HEADER_BYTES + SECTION_BYTES * len(sections)
-    table, parts, at = b"", [], offset
-    for kind, data in sections:
+    at = HEADER_BYTES + SECTION_BYTES * len(sections)
+    table, body = b"", list[_Buffer]()
+    for kind, parts in sections:
         start = _aligned(at, WEIGHTS_ALIGNMENT if kind == b"WGHT" else ALIGNMENT)
-        parts += [bytes(start - at), data]
-        table += kind + struct.pack("<IQQQ", zlib.crc32(data), start, len(data), 0)
-        at = start + len(data)
+        crc, size = 0, 0
+        for part in parts:
+            crc, size = zlib.crc32(part, crc), size + len(part)
+        body += [bytes(start - at), *parts]
+        table += kind + struct.pack("<IQQQ", crc, start, size, 0)
+        at = start + size
 
     def header(crc: int) -> bytes:
         return MAGIC + struct.pack("<HHIIIQ", MAJOR, MINOR, ENDIAN_MARK, len(sections), crc, at) + bytes(32)
 
-    return b"".join([header(zlib.crc32(header(0) + table)), table, *parts])
+    return b"".join([header(zlib.crc32(header(0) + table)), table, *body])
 
 
 def write(graph: Graph, path: str | os.PathLike[str], overwrite: bool = False) -> int:
@@ -104,27 +112,28 @@ def _metadata(pairs: Mapping[str, str]) -> bytes:
 
 
 class _Weights:
-    """Constant data, each distinct content once."""
+    """Constant data, each distinct content once, without a copy of what is stored as it lies in memory."""
 
     def __init__(self) -> None:
-        self._offsets: dict[bytes, int] = {}
-        self._parts: list[bytes] = []
+        self.parts: list[_Buffer] = []
         self._size = 0
+        self._found: dict[tuple[int, bytes], list[tuple[int, _Buffer]]] = {}
 
     def add(self, array: np.ndarray) -> tuple[int, int]:
         """Offset and size in bytes of the array's little-endian data."""
         little = array if array.dtype.byteorder != ">" else array.astype(array.dtype.newbyteorder("<"))
-        data = np.ascontiguousarray(little).tobytes()
-        key = hashlib.blake2b(data, digest_size=32).digest() + struct.pack("<Q", len(data))
-        if key not in self._offsets:
-            padding = _aligned(self._size, ALIGNMENT) - self._size
-            self._parts += [bytes(padding), data]
-            self._offsets[key] = self._size + padding
-            self._size += padding + len(data)
-        return self._offsets[key], len(data)
-
-    def joined(self) -> bytes:
-        return b"".join(self._parts)
+        data = memoryview(np.ascontiguousarray(little).reshape(-1).view(np.uint8))
+        # Equal content has an equal beginning and end; what shares them is compared in full.
+        alike = self._found.setdefault((len(data), bytes(data[:_KEY_BYTES]) + bytes(data[-_KEY_BYTES:])), [])
+        for offset, other in alike:
+            if data == other:
+                return offset, len(data)
+        padding = _aligned(self._size, ALIGNMENT) - self._size
+        self.parts += [bytes(padding), data]
+        offset = self._size + padding
+        alike.append((offset, data))
+        self._size = offset + len(data)
+        return offset, len(data)
 
 
 class _Writer:
