@@ -122,7 +122,7 @@ class _Weights:
     def add(self, array: np.ndarray) -> tuple[int, int]:
         """Offset and size in bytes of the array's little-endian data."""
         little = array if array.dtype.byteorder != ">" else array.astype(array.dtype.newbyteorder("<"))
-        data = memoryview(np.ascontiguousarray(little).reshape(-1).view(np.uint8))
+        data = np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
         # Equal content has an equal beginning and end; what shares them is compared in full.
         alike = self._found.setdefault((len(data), bytes(data[:_KEY_BYTES]) + bytes(data[-_KEY_BYTES:])), [])
         for offset, other in alike:

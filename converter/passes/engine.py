@@ -208,13 +208,15 @@ class Engine:
             # Nothing has been changed yet: a rule that fails costs speed, not the user's model.
             if self.strict:
                 raise
-            return self._refuse(r, node, e)
+            self._refuse(r, node, e)
+            return None
         try:
             return None if patch is None else self.apply(patch, r.name)
         except PatchError as e:
             if self.strict:
                 raise
-            return self._refuse(r, node, e)
+            self._refuse(r, node, e)
+            return None
 
     def _refuse(self, r: Rewrite, node: Node, reason: Exception) -> None:
         self.report.refused.append(f"{r.name} at {node.name}: {reason}")
