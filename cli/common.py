@@ -72,7 +72,10 @@ def show(text: Any, stderr: bool = False) -> None:
     if isinstance(text, str):
         click.echo(printable(text), err=stderr)
     elif (sys.stderr if stderr else sys.stdout).isatty():
-        Console(stderr=stderr, **plain).print(text)
+        console = Console(stderr=stderr, **plain)
+        # A number that is cut is worse than a line that the terminal wraps.
+        console.width = max(console.width, 100)
+        console.print(text)
     else:
         console = Console(width=1000, **plain)
         with console.capture() as captured:
@@ -147,7 +150,10 @@ def table(*columns: str) -> Table:
 
     result = PlainTable(box=None, pad_edge=True, header_style="bold")
     for name in columns:
-        result.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+        number = name.startswith(">")
+        result.add_column(
+            name.lstrip(">"), justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=3
+        )
     return result
 
 
