@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -79,7 +79,7 @@ def _coverage(source: Path, missing: bool, shapes: list[str], ui: Ui) -> None:
     gaps: tuple[UnsupportedOp, ...] = ()
     operators: dict[str, int] = {}
     try:
-        options = {"shapes": shapes} if shapes else {}
+        options: dict[str, Any] = {"shapes": shapes} if shapes else {}
         model = edgec.convert(source, check=False, **options)
         for row in model.report.get("ops", []):
             operators[row["op"]] = row["edgec"]
