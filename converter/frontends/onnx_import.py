@@ -108,9 +108,8 @@ class Importer:
         opsets.setdefault("", 1)
         scope = Scope(opsets, {(f.domain, f.name): f for f in model.functions}, self.graph)
         proto = model.graph
-        for name in [v.name for v in (*proto.input, *proto.output, *proto.initializer)]:
-            if not isinstance(name, str):
-                raise BadFileError(f"the name {name!r} is not UTF-8")
+        dims = [d.dim_param for i in proto.input for d in i.type.tensor_type.shape.dim]
+        _need_text([proto.name, *dims, *(v.name for v in (*proto.input, *proto.output, *proto.initializer))])
         scope.initializers = {t.name: t for t in proto.initializer}
         declare_inputs(self, proto, scope)
         for output in proto.output:  # kept free: a user addresses outputs by name
@@ -315,6 +314,7 @@ class Importer:
             raise BadFileError(f"{proto.op_type!r} node {proto.name!r} cannot be read ({type(e).__name__}: {e})") from e
 
     def _import_node(self, proto: Any, scope: Scope, index: int) -> None:
+        _need_text([proto.name, proto.op_type, proto.domain, *proto.input, *proto.output])
         domain = onnx_registry.DOMAIN_ALIASES.get(proto.domain, proto.domain)
         op = proto.op_type
         name = scope.prefix + (proto.name or f"{op}_{index}")
@@ -480,6 +480,13 @@ class Importer:
             rows.append(UnsupportedOp(op, 1, "", message))
         count = sum(r.count for r in rows)
         raise UnsupportedError(f"{count} of {self._nodes_seen} operators cannot be converted", tuple(rows))
+
+
+def _need_text(names: Sequence[Any]) -> None:
+    """The protobuf library hands out bytes where a name is not UTF-8."""
+    for name in names:
+        if not isinstance(name, str):
+            raise BadFileError(f"the name {name!r} is not UTF-8")
 
 
 def _places(places: list[str]) -> str:
