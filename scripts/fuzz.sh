@@ -12,7 +12,8 @@ compiler=$(command -v clang++ || command -v clang++-14) || { echo "fuzz: needs c
 
 mkdir -p build
 cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_C_COMPILER="${compiler/clang++/clang}" \
-  -DEDGEC_FUZZ=ON -DEDGEC_TESTS=OFF -DEDGEC_TOOLS=OFF -DEDGEC_SANITIZE=address,undefined >build/fuzz.configure.log 2>&1 ||
+  -DEDGEC_FUZZ=ON -DEDGEC_TESTS=OFF -DEDGEC_TOOLS=OFF -DEDGEC_SANITIZE=address,undefined \
+  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DCMAKE_C_FLAGS_DEBUG=-O1 >build/fuzz.configure.log 2>&1 ||
   { cat build/fuzz.configure.log; exit 1; }
 cmake --build build/fuzz --parallel
 targets=("$@")

@@ -14,10 +14,11 @@ if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache;
 if command -v ninja >/dev/null; then export CMAKE_GENERATOR=Ninja; fi
 
 options=()
+checked=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DCMAKE_C_FLAGS_DEBUG=-O1) # assertions on
 case $variant in
   release) ;;
-  asan) options+=(-DEDGEC_SANITIZE=address,undefined) ;;
-  tsan) options+=(-DEDGEC_SANITIZE=thread) ;;
+  asan) options+=(-DEDGEC_SANITIZE=address,undefined "${checked[@]}") ;;
+  tsan) options+=(-DEDGEC_SANITIZE=thread "${checked[@]}") ;;
   aarch64) options+=(-DCMAKE_TOOLCHAIN_FILE=cmake/toolchains/aarch64-zig.cmake) ;;
   *) echo "unknown variant '$variant'" >&2; exit 2 ;;
 esac
