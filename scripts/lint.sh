@@ -8,7 +8,7 @@ status=0
 check() { echo "== $*"; "$@" || status=1; }
 
 check ruff check .
-check mypy
+check scripts/mypy.sh
 mapfile -t cpp < <(git ls-files '*.cc' '*.h' '*.hpp' '*.c' '*.cu')
 echo "== clang-format (${#cpp[@]} files)"
 clang-format --dry-run -Werror "${cpp[@]}" || status=1
