@@ -245,7 +245,7 @@ struct ConvStep final : Step {
             DotOperands o;
             const int64_t channel = p * product.packing.n;
             ConvRows source = rows;
-            source.image = x.as<float>() + p * rows.channels;
+            source.image = x.as<float>() + p * merged * g.group_channels;
             if (plain) {
               o.a = source.image;
               o.a_pitch = x.pitch;

@@ -207,6 +207,21 @@ TEST(long_k_is_cut_into_stages) {
     }
 }
 
+TEST(groups_of_1x1_read_their_own_channels) {
+  Random random(5);
+  for (int64_t group : {2, 3, 4, 7})
+    for (int64_t outputs : {1, 7, 8, 9, 16, 33})
+      for (int64_t inputs : {1, 3, 8}) {
+        Case t;
+        t.kh = t.kw = 1;
+        t.group = group;
+        t.c = group * inputs;
+        t.o = group * outputs;
+        t.in_pitch = outputs % 2;
+        for (Isa isa : supported_isas()) check(t, isa, random);
+      }
+}
+
 TEST(first_layers_and_1x1) {
   Random random(4);
   for (int64_t stride : {1, 2})
