@@ -326,6 +326,10 @@ class Graph:
         if schema.of(node.op)["control_flow"] or any(v is not None and not v.types for v in node.inputs):
             self._leave_open(node)
             return
+        for v in node.inputs:
+            if v is not None and v.data is not None and len(v.types) != len(self.probes):
+                # A constant that is older than the first symbol.
+                v.types, v.known = v.types[:1] * len(self.probes), (v.data,) * len(self.probes)
         types: list[list[TensorType]] = []
         known: list[list[np.ndarray | None]] = []
         previous: tuple[Any, Any] = (None, None)

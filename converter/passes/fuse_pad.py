@@ -9,8 +9,12 @@ import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
-from edgec.converter.passes.match import array, normalized_axis, producer, quantized, scalar
+from edgec.converter.passes.hoist_selects import select_of
+from edgec.converter.passes.layout_views import atoms
+from edgec.converter.passes.match import array, normalized_axis, only_use, producer, quantized, scalar
+from edgec.converter.passes.merge_views import VIEWS, reshape_spec
 
+_PADDED = ("Conv2d", "AvgPool2d", "MaxPool2d")
 _NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs", "Softplus")
 
 
@@ -49,7 +53,38 @@ def _not_negative(value: Value | None) -> bool:
     return node.op in _NOT_NEGATIVE
 
 
-@rewrite("fuse-pad", ops=("Conv2d", "AvgPool2d", "MaxPool2d"), stages=("fuse",))
+@rewrite("pad-below-view", ops=VIEWS, stages=("fuse",))
+def pad_below_view(graph: Graph, node: Node) -> Patch | None:
+    """view(Pad(x)) in front of a convolution or pool -> Pad(view(x)), when the view leaves padded dimensions whole."""
+    pad, y = producer(node.inputs[0], "Pad"), node.outputs[0]
+    if pad is None or not any(c.op in _PADDED for c in y.consumers) or quantized(pad) or quantized(node):
+        return None
+    x, amounts = pad.inputs[0], array(pad.inputs[1])
+    listed = array(pad.input(3)) if pad.input(3) is not None else np.arange(pad.outputs[0].rank)
+    both = atoms(node)
+    if x is None or amounts is None or listed is None or both is None:
+        return None
+    begin, end = [0] * y.rank, [0] * y.rank
+    for i, axis in enumerate(listed.reshape(-1)):
+        before, after = int(amounts[i]), int(amounts[i + listed.size])
+        if before == after == 0:
+            continue
+        own = both[0][normalized_axis(int(axis), x.rank)]
+        if not own or own not in both[1]:
+            return None
+        begin[both[1].index(own)], end[both[1].index(own)] = before, after
+    inner = [tuple(d - b - e for d, b, e in zip(t.shape, begin, end)) for t in y.types]
+    spec = reshape_spec([t.shape for t in x.types], inner) if all(d > 0 for s in inner for d in s) else None
+    if spec is None:
+        return None
+    patch = Patch(graph, "Pad moved below a view", node, [pad])
+    shape = patch.constant(f"{node.name}:shape", np.array(spec, np.int64))
+    pads = patch.constant(f"{pad.name}:pads", np.array(begin + end, np.int64))
+    moved = patch.add("Reshape", [x, shape], name=node.name)
+    return patch.replace(y, patch.add("Pad", [moved, pads, pad.input(2)], dict(pad.attrs), name=pad.name))
+
+
+@rewrite("fuse-pad", ops=_PADDED, stages=("fuse",))
 def fuse_pad(graph: Graph, node: Node) -> Patch | None:
     """Pad with zeros before Conv2d or AvgPool2d, -inf (or zeros under values >= 0) before MaxPool2d -> its pads."""
     pad = producer(node.inputs[0], "Pad")
@@ -86,3 +121,29 @@ def _smaller_than_kernel(attrs: dict[str, Any]) -> bool:
     kernel: list[int] = list(attrs["kernel"])
     pads: list[int] = list(attrs["pads"])
     return all(p < kernel[i % 2] for i, p in enumerate(pads))
+
+
+@rewrite("slice-into-convolution", ops=("Slice",), stages=("fuse",))
+def slice_into_convolution(graph: Graph, node: Node) -> Patch | None:
+    """Rows or columns that a convolution computes only to be cut off (causal networks) -> less padding."""
+    x = node.inputs[0]
+    conv, select = producer(x, "Conv2d"), select_of(node)
+    if conv is None or select is None or x is None or not only_use(graph, x) or select.axis not in (1, 2):
+        return None
+    source, weight = conv.inputs[0], conv.inputs[1]
+    if source is None or weight is None or conv.input(3) is not None or select.step != 1 or quantized(conv):
+        return None
+    i = select.axis - 1
+    size, kernel = source.shape[select.axis], weight.shape[select.axis]
+    if size is None or kernel is None:
+        return None
+    stride = int(conv.attr("strides")[i])
+    pads = list(conv.attr("pads"))
+    pads[i] -= select.start * stride
+    reach = (kernel - 1) * int(conv.attr("dilations")[i]) + 1
+    pads[i + 2] = (select.count - 1) * stride + reach - size - pads[i]
+    if pads[i] < 0 or pads[i + 2] < 0:
+        return None
+    patch = Patch(graph, "Slice folded into Conv2d", node, [conv])
+    new = patch.add("Conv2d", conv.inputs, {**conv.attrs, "pads": pads}, name=conv.name)
+    return patch.replace(node.outputs[0], new)

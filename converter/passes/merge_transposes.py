@@ -109,6 +109,42 @@ def _between_views(before: Node, transpose: Node, after: Node) -> list[int] | No
     return list(found.pop()) if len(found) == 1 else None
 
 
+@rewrite("transposes-around-view", ops=("Transpose",), stages=("recognise", "fuse"))
+def transposes_around_view(graph: Graph, node: Node) -> Patch | None:
+    """Transpose -> view -> Transpose that is one Transpose and a view."""
+    y = node.outputs[0]
+    view = producer(node.inputs[0], *VIEWS)
+    first = None if view is None else producer(view.inputs[0], "Transpose")
+    if view is None or first is None or y.quantization is not None:
+        return None
+    x = first.inputs[0]
+    assert x is not None
+    found: set[tuple[int, ...]] = set()
+    for tx, tv, ty in zip(x.types, view.outputs[0].types, y.types):
+        own = _strides(tx.shape)
+        perm = first.attrs["perm"]
+        middle = _restride([tx.shape[p] for p in perm], [own[p] for p in perm], tv.shape)
+        if middle is None or math.prod(tx.shape) <= 1:
+            return None
+        order: list[int] = []
+        for size, stride in zip(ty.shape, [middle[p] for p in node.attrs["perm"]]):
+            if size != 1:
+                order += [i for i, d in enumerate(tx.shape) if d == size and own[i] == stride and i not in order][:1]
+        order += [i for i, d in enumerate(tx.shape) if d == 1]
+        if sorted(order) != list(range(x.rank)):
+            return None  # the view joins or parts dimensions
+        found.add(tuple(order))
+    if len(found) != 1:
+        return None
+    merged = list(found.pop())
+    patch = Patch(graph, "Transposes around a view merged", node, [view, first])
+    moved = x if merged == sorted(merged) else patch.add("Transpose", [x], {"perm": merged})
+    new = add_reshape(patch, moved, y)
+    if new is None or (new is x and not replaceable(graph, y, x)):
+        return None
+    return patch.replace(y, new)
+
+
 @rewrite("transpose-between-views", ops=VIEWS, stages=("recognise", "fuse"))
 def transpose_between_views(graph: Graph, node: Node) -> Patch | None:
     """view -> Transpose -> view that only joins and parts dimensions for the way -> one Transpose."""

@@ -40,6 +40,15 @@ def test_symbol_with_a_range_probes_inside_it() -> None:
     assert [p["n"] for p in graph.probes] == [4, 2]
 
 
+def test_constant_that_is_older_than_the_first_symbol() -> None:
+    graph = Graph()
+    one = graph.constant("one", np.float32(1).reshape(()))
+    (y,) = graph.add("Add", [graph.add_input("x", "f32", ("n", 3)), one])
+    assert y.shape == (None, 3)
+    graph.set_outputs([y])
+    check(graph)
+
+
 def test_error_names_node_and_source() -> None:
     graph = Graph()
     x = graph.add_input("x", "f32", (2, 3))

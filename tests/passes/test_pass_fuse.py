@@ -362,3 +362,40 @@ def test_what_stays_elementwise(name: str) -> None:
 
     graph, _ = optimized(build)
     assert "Conv2d" not in ops(graph)
+
+
+@pytest.mark.parametrize(
+    ("stride", "start", "end", "folds"),
+    [(1, 0, 10, 1), (1, 1, 12, 1), (1, 0, 7, 0), (1, 3, 12, 0), (2, 0, 5, 1), (2, 1, 6, 1), (2, 2, 6, 0)],
+)
+def test_slice_into_a_convolution(stride: int, start: int, end: int, folds: int) -> None:
+    """Width 10, kernel 3 with dilation 2, padding 2 + 4: 12 outputs at stride 1 and 6 at stride 2."""
+
+    def build(b: B) -> Any:
+        w = b.const(4, 1, 3, 3, low=-0.5, high=0.5)
+        y = b("Conv2d", b.input("n", 1, 10, 3), w, dilations=[1, 2], pads=[0, 2, 0, 4], strides=[1, stride])
+        return b("Sin", b("Slice", y, b.ints(start), b.ints(end), b.ints(2)))
+
+    graph, report = optimized(build)
+    assert fired(report, "slice-into-convolution") == folds
+    assert ops(graph).get("Slice", 0) == 1 - folds
+
+
+def test_causal_convolution_of_a_one_dimensional_network() -> None:
+    """Pad on [N,C,L], and a convolution that is padded on both sides and cut on one."""
+
+    def build(b: B) -> Any:
+        x = b("Pad", b.input("n", 4, 10), b.ints(0, 0, 2, 0, 0, 0))
+        y = b("Relu", conv1d(b, x, 6, pad=0))
+        y = b("Slice", conv1d(b, y, 4, pad=2), b.ints(0), b.ints(10), b.ints(2))
+        return b("ReduceMax", y, axes=[2], keepdims=0)
+
+    graph, _ = optimized(build)
+    assert not {"Pad", "Slice", "Relu"} & set(ops(graph))
+    assert [n.attr("pads") for n in graph.nodes if n.op == "Conv2d"] == [[0, 2, 0, 0], [0, 2, 0, 0]]
+
+
+def conv1d(b: B, x: Any, out: int, pad: int) -> Any:
+    y = b("Unsqueeze", b.transpose(x, 0, 2, 1), axes=[1])
+    y = b("Conv2d", y, b.const(out, 1, 3, x.shape[1], low=-0.3, high=0.3), pads=[0, pad, 0, pad])
+    return b.transpose(b("Squeeze", y, axes=[1]), 0, 2, 1)

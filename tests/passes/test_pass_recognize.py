@@ -508,6 +508,24 @@ def test_transpose_between_views(
     assert fired(report, "transpose-between-views") == int(wanted is not None)
 
 
+def test_transposes_around_a_view_merge() -> None:
+    def build(b: B) -> Any:
+        x = b("Softmax", b.input(5, 4, 3))
+        y = b("Unsqueeze", b.transpose(x, 1, 2, 0), axes=[0])
+        return b("Softmax", b.transpose(y, 0, 1, 3, 2))
+
+    graph, report = optimized(build, disable=["layout"])
+    assert fired(report, "transposes-around-view") == 1
+    assert only_node(graph, "Transpose").attrs["perm"] == [1, 0, 2]
+
+    def joins(b: B) -> Any:
+        y = b.reshape(b.transpose(b("Softmax", b.input(5, 4, 3)), 1, 2, 0), 12, 5)
+        return b("Softmax", b.transpose(y, 1, 0))
+
+    graph, report = optimized(joins, disable=["layout"])
+    assert fired(report, "transposes-around-view") == 0
+
+
 def test_quick_gelu_folds_into_the_layers_around_it() -> None:
     def build(b: B) -> Any:
         y = b("Add", linear(b, b.input("n", 8), 12), b.const(12))
