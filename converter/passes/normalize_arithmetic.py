@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgec.converter.ir import schema
 from edgec.converter.ir.graph import MAX_KNOWN_ELEMENTS, Graph, Node, Value
 from edgec.converter.passes.engine import Patch, replaceable, rewrite
 from edgec.converter.passes.match import array, close, is_f32, only_use, producer, scalar, static_shape
+from edgec.converter.passes.merge_views import VIEWS
 
 _POWERS: dict[float, str] = {0.5: "Sqrt", -0.5: "Rsqrt", -1.0: "Reciprocal"}
 
@@ -21,6 +23,21 @@ def _float_constant(value: Value | None) -> np.ndarray | None:
 
 def _keeps_shape(x: Value, node: Node) -> bool:
     return x.types == node.outputs[0].types
+
+
+_ROUNDING = (
+    "Floor", "Ceil", "Round", "Cast", "Mod", "Sign",
+    "Equal", "Less", "LessEqual", "Greater", "GreaterEqual", "ArgMax", "ArgMin",
+)  # fmt: skip
+
+
+def _rounded_below(value: Value, depth: int = 4) -> bool:
+    """True when an operator that makes a step out of a rounding reads the value, directly or after arithmetic."""
+    return depth > 0 and any(
+        c.op in _ROUNDING
+        or ((schema.elementwise(c.op) or c.op in VIEWS) and any(_rounded_below(v, depth - 1) for v in c.outputs))
+        for c in value.consumers
+    )
 
 
 def _sub(patch: Patch, node: Node) -> Value | None:
@@ -43,6 +60,8 @@ def _div(patch: Patch, node: Node) -> Value | None:
             inverse = np.float32(1) / data
         if not np.isfinite(inverse).all() or (np.abs(inverse) < np.finfo(np.float32).tiny).any():
             return None
+        if not (np.frexp(data)[0] == 0.5).all() and _rounded_below(node.outputs[0]):
+            return None  # 49 * (1/49) is less than 1, and floor() would show it
         return patch.add("Mul", [x, patch.constant(f"{c.name}:inverse", inverse)])
     if scalar(x) == 1 and c is not None and _keeps_shape(c, node) and is_f32(c):
         return patch.add("Reciprocal", [c])

@@ -46,7 +46,7 @@ def test_branches_are_optimized(flag: bool) -> None:
     before, after = model(), model()
     report = optimize(after, check_all=True, strict=True)
     check(after)
-    assert [n.op for n in after.nodes][0] == "If"
+    assert after.nodes[0].op == "If"
     assert len(subgraphs(after)) == 2
     for part in subgraphs(after):
         check(part)

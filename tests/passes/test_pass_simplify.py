@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from edgec.converter.ir.run import run
 from edgec.converter.passes import fold_constants
 from edgec.converter.passes.pipeline import optimize
 from tests.passes.builder import B, build_graph, fired, only_node, ops, optimized
@@ -161,6 +162,22 @@ def test_division_by_something_without_inverse_is_left_alone() -> None:
         graph = build_graph(lambda b, c=number: b("Div", b.input(5), b.scalar(c)), seed=0)
         optimize(graph)
         assert ops(graph) == {"Div": 1}
+
+
+def test_division_that_is_rounded_afterwards_stays_a_division() -> None:
+    """floor(49 / 49) is 1, floor(49 * (1 / 49)) is 0 in f32."""
+    x = np.arange(1, 200, dtype=np.float32)
+    for divisor, wanted in ((49.0, "Div"), (8.0, "Mul")):
+
+        def build(b: B, c: float = divisor) -> object:
+            return b("Floor", b("Sin", b("Neg", b("Div", b.input(199), b.scalar(c)))))
+
+        graph = build_graph(build, 0)
+        optimize(graph, strict=True)
+        assert wanted in ops(graph)
+    exact = build_graph(lambda b: b("Floor", b("Div", b.input(199), b.scalar(49))), 0)
+    optimize(exact, strict=True)
+    np.testing.assert_array_equal(run(exact, {"x": x})["Floor"], np.floor(x / np.float32(49)))
 
 
 def test_constants_of_equal_operators_merge() -> None:
