@@ -310,8 +310,8 @@ def _import_exported(
     from edgec.converter.frontends.onnx_model import OnnxFile, import_onnx, parse_model
 
     file = OnnxFile(parse_model(import_onnx(), exported.model, "PyTorch's exporter"))
-    graph, more = import_with_examples(file, (), fixed, tell)
     names = input_names(file.model.graph)
+    graph, more = import_with_examples(file, _named_symbols(file, names, shapes), fixed, tell)
     imported = Imported(graph, "pytorch", label, [*notes, *exported.notes, *more])
     imported.notes.insert(0, f"exported by {exported.strategy}") if exported.notes else None
     feeds = dict(zip(names, exported.inputs))
@@ -326,6 +326,26 @@ def _import_exported(
         imported.expected = exported.outputs if imported.feeds is not None else None
     imported.against = "torch"
     return imported
+
+
+def _named_symbols(file: Any, names: Sequence[str], shapes: Sequence[InputShape]) -> list[InputShape]:
+    """Exporters call a dynamic dimension s77: it gets the name and range back that the user gave it."""
+    from edgec.converter.frontends.onnx_inputs import file_dims, real_inputs
+
+    if not any(not isinstance(d, int) for s in shapes for d in s.dims):
+        return []
+    if all(s.name in names for s in shapes):
+        by_name = {s.name: s for s in shapes}
+    else:
+        by_name = dict(zip(names, shapes)) if len(shapes) == len(names) else {}
+    result = []
+    for info in real_inputs(file.model.graph):
+        declared, wanted = file_dims(info), by_name.get(info.name)
+        if declared is None or wanted is None or len(declared) != len(wanted.dims):
+            continue
+        dims = [w if not isinstance(d, int) and not isinstance(w, int) else d for d, w in zip(declared, wanted.dims)]
+        result.append(InputShape(info.name, tuple(dims)))
+    return result
 
 
 def _by_shape(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray] | None:

@@ -277,7 +277,8 @@ def space_to_depth(c: Context) -> Value:
     x, block = c.need(0), int(c.need_attr("blocksize"))
     batch, channels, height, width = c.dims(x)
     down, across = c.div(height, block), c.div(width, block)
-    y = c.transpose(_split(c, x, [batch, channels, down, block, across, block]), [0, 3, 5, 1, 2, 4])
+    order = [0, 1, 3, 5, 2, 4] if c.attr("mode", "DCR") == "CRD" else [0, 3, 5, 1, 2, 4]
+    y = c.transpose(_split(c, x, [batch, channels, down, block, across, block]), order)
     return c.reshape(y, [batch, c.mul(channels, block * block), down, across])
 
 

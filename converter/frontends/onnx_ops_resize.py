@@ -81,28 +81,39 @@ def resize(c: Context) -> Value:
         "antialias": int(c.attr("antialias", 0)),
     }
     axes = [c.axis(a, x) for a in c.attr("axes", list(range(x.rank)))]
-    if coordinate == "tf_crop_and_resize":
+    crop = coordinate == "tf_crop_and_resize"
+    read = [c.input(3), c.input(2), c.input(1) if crop else None]
+    if any(v is not None and v.shape != (0,) and c.static(v) is None for v in read):
+        return _computed(c, x, axes, attrs, crop)
+    if crop:
         return _crop_and_resize(c, x, axes, attrs)
     sizes, scales = c.input(3), c.input(2)
     if sizes is not None and sizes.shape != (0,):
-        known = c.ints(sizes)
-        if known is None and len(axes) == x.rank and c.attr("keep_aspect_ratio_policy", "stretch") == "stretch":
-            return emit_resize(c, x, c.as_i64(sizes), None, attrs)
-        if known is None:
-            raise Unsupported("Resize of some axes to sizes computed while the model runs", "resize all axes")
+        known = c.need_ints(sizes, "sizes")
         full, ratio = _full_sizes(c, x, axes, known)
         return emit_resize(c, x, full, ratio, attrs)
     if scales is None or scales.shape == (0,):
         raise Unsupported("Resize without sizes and scales")
     factors = c.static(scales)
-    if factors is None:
-        if len(axes) != x.rank:
-            raise Unsupported("Resize of some axes by scales computed while the model runs")
-        return emit_resize(c, x, None, scales, attrs)
+    assert factors is not None
     all_scales = [1.0] * x.rank
     for axis, factor in zip(axes, factors.reshape(-1).tolist()):
         all_scales[axis] = float(factor)
     return emit_resize(c, x, None, all_scales, attrs)
+
+
+def _computed(c: Context, x: Value, axes: list[int], attrs: dict[str, Any], crop: bool) -> Value:
+    """Sizes, scales or region that the model computes: the operator takes them as they are."""
+    policy = c.attr("keep_aspect_ratio_policy", "stretch")
+    sizes, scales = c.input(3), c.input(2)
+    if sizes is not None and sizes.shape == (0,):
+        sizes = None
+    if scales is not None and scales.shape == (0,):
+        scales = None
+    if len(axes) == x.rank and policy == "stretch" and not crop:
+        return emit_resize(c, x, c.as_i64(sizes), None if sizes is not None else scales, attrs)
+    inputs = [x, c.as_i64(sizes), scales if sizes is None else None, c.input(1) if crop else None]
+    return c.emit("Resize", inputs, {**attrs, "axes": axes, "keep_aspect": policy})
 
 
 def _full_sizes(c: Context, x: Value, axes: list[int], known: list[int]) -> tuple[Any, list[float] | None]:
