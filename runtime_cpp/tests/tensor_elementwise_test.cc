@@ -251,3 +251,32 @@ TEST(broadcast_loop_matches_indices) {
     expect_same_bytes(run.out.data(), alone.data(), alone.size(), "three threads", __FILE__, __LINE__);
   }
 }
+
+// The output over either operand, dense and between other data, few columns and many.
+TEST(in_place_equals_out_of_place) {
+  Random random(6);
+  for (int trial = 0; trial < 200 && failures() < 5; ++trial) {
+    OpRun run;
+    run.op = trial % 2 == 0 ? "Sub" : "Sigmoid";
+    const Shape shape{random.integer(1, 3), random.integer(1, 70), random.integer(1, 12)};
+    const int operands = trial % 2 == 0 ? 2 : 1, target = static_cast<int>(random.integer(0, operands - 1));
+    for (int i = 0; i < operands; ++i) {
+      OpInput input;
+      input.shape = shape;
+      if (i != target && random.integer(0, 1) == 0)
+        input.shape = {1, random.integer(0, 1) ? shape[1] : 1, shape[2]};
+      input.values = random.floats(static_cast<size_t>(input.shape.elements()));
+      run.inputs.push_back(input);
+    }
+    const int64_t gap = random.integer(0, 1) * 5;
+    run.inputs[static_cast<size_t>(target)].extra_pitch = gap;
+    run.extra_output_pitch = gap;
+    run.threads = trial % 3 + 1;
+    EXPECT_OK(run.run());
+    const std::vector<float> apart = run.out;
+    run.in_place_input = target;
+    EXPECT_OK(run.run());
+    expect_same_bytes(run.out.data(), apart.data(), apart.size(), shape.to_string().c_str(), __FILE__,
+                      __LINE__);
+  }
+}
