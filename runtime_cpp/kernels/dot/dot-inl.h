@@ -51,6 +51,8 @@ void tile(const DotTile& t) {
     }
   }
   const float* b = t.b;
+  // An integer, for it may run past the end of what is fetched.
+  auto prefetch = reinterpret_cast<uintptr_t>(t.prefetch != nullptr ? t.prefetch : t.b);
   const int64_t b_step = t.b_step;
   const float* const* pointers = t.a;
   // Sums of finished chunks; touched only when there is more than one.
@@ -88,6 +90,8 @@ void tile(const DotTile& t) {
           for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, column[j], acc[i][j]);
         }
         b += b_step;
+        __builtin_prefetch(reinterpret_cast<const void*>(prefetch), 0, 2);
+        prefetch += 64;
       }
     }
   }

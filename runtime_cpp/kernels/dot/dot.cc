@@ -110,7 +110,8 @@ void dot_plan(DotProduct* product, int64_t tap_k, int threads) {
   }
   const int64_t block_bytes = product->k_block * p.nr * static_cast<int64_t>(sizeof(float));
   const int64_t blocks = std::max<int64_t>(p.blocks(), 1);
-  product->n_block = std::clamp<int64_t>(l2 / 2 / std::max<int64_t>(block_bytes, 1), 1, blocks);
+  // A quarter of L2: the columns of the next stage arrive beside them (run_stage).
+  product->n_block = std::clamp<int64_t>(l2 / 4 / std::max<int64_t>(block_bytes, 1), 1, blocks);
   // Unfinished sums of a stage stay in L2 beside the columns.
   const int64_t columns = product->n_block * p.nr;
   int64_t rows = std::max<int64_t>(mr, l2 / 4 / (columns * static_cast<int64_t>(sizeof(float))));
@@ -143,13 +144,20 @@ size_t DotProduct::scratch_bytes() const {
 
 namespace {
 
+constexpr int64_t kLineFloats = 64 / sizeof(float);
+
 struct Stage {
   int64_t m_begin, m_end, block_begin, block_end, k_begin, k_end;
   int64_t residual_m = 0, residual_n = 0;  // the element that operands.residual points to
 };
 
-void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, const float** pointers,
-               float* patches) {
+// The columns that the stage after `s` begins with, null at the end.
+struct NextColumns {
+  int64_t block_begin = 0, block_end = 0, k_begin = 0;
+};
+
+void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, const NextColumns& next,
+               const float** pointers, float* patches) {
   const DotPacking& packing = product.packing;
   const bool last = s.k_end == packing.k;
   const bool in_registers = activation_is_clamp(product.activation) && !product.residual_after;
@@ -190,6 +198,13 @@ void run_stage(const DotProduct& product, const DotOperands& o, const Stage& s, 
         tile.b = tile.bias + width * (1 + s.k_begin);
         tile.b_step = width;
       }
+      // While the columns of this stage are in L2, its second and later tiles fetch those of the next, a
+      // piece each: weights that no cache holds otherwise stop the first tile of every stage.
+      tile.prefetch = nullptr;
+      const int64_t ahead = next.block_begin + (block - s.block_begin);
+      if (o.direct_b == nullptr && t > 0 && ahead < next.block_end && t <= packing.width(ahead) / kLineFloats)
+        tile.prefetch = o.packed + packing.offset(ahead) + packing.width(ahead) * (1 + next.k_begin) +
+                        (t - 1) * (s.k_end - s.k_begin) * kLineFloats;
       tile.c = o.c + m * o.c_pitch + n;
       tile.n = std::min(width, packing.n - n);
       tile.residual =
@@ -243,7 +258,14 @@ void dot_run(const DotProduct& product, const DotOperands& operands, int64_t beg
     }
     do {
       s.k_end = std::min(product.packing.k, s.k_begin + product.k_block);
-      run_stage(product, o, s, pointers, patches);
+      NextColumns next;
+      if (s.k_end < product.packing.k) {
+        next = {s.block_begin, s.block_end, s.k_end};
+      } else {
+        next.block_begin = (task + 1) / m_tasks * product.n_block;
+        next.block_end = std::min(product.packing.blocks(), next.block_begin + product.n_block);
+      }
+      run_stage(product, o, s, next, pointers, patches);
       s.k_begin = s.k_end;
     } while (s.k_begin < product.packing.k);
   }

@@ -24,9 +24,10 @@ struct DotTile {
   int64_t taps = 1;
   int64_t k = 0;  // floats behind each pointer
   const float* b = nullptr;
-  int64_t b_step = 0;           // floats from one k to the next
-  const float* bias = nullptr;  // one per column, whole vectors; null = zeros
-  bool accumulate = false;      // start from c instead of the bias
+  int64_t b_step = 0;               // floats from one k to the next
+  const float* prefetch = nullptr;  // one cache line per k from here on is fetched into L2; null = b
+  const float* bias = nullptr;      // one per column, whole vectors; null = zeros
+  bool accumulate = false;          // start from c instead of the bias
   float* c = nullptr;
   int64_t c_pitch = 0;
   int64_t n = 0;  // columns of c that exist: all of the vectors but possibly a part of the last
