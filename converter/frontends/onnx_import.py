@@ -99,7 +99,7 @@ class Importer:
         self._dtypes: dict[str, str] | None = None
         self._nodes_seen = 0
         self._last_order = -1  # grows with every node added; tells the nodes of one handler
-        self._constant_cache: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._constant_cache: dict[tuple[int, str, tuple[int, ...], bytes], Value] = {}
 
     # -- entry ------------------------------------------------------------------------------------
     def run(self) -> Graph:
@@ -169,7 +169,7 @@ class Importer:
         data = np.asarray(data)
         if data.size > 64:
             return self.graph.constant(name, data)
-        key = (data.dtype.str, data.shape, data.tobytes())
+        key = (id(self.graph), data.dtype.str, data.shape, data.tobytes())
         if key not in self._constant_cache:
             self._constant_cache[key] = self.graph.constant(name, data)
         return self._constant_cache[key]
