@@ -118,8 +118,9 @@ py::dtype numpy_dtype(DType dtype) {
 DType dtype_from_python(const std::string& name) {
   const DType dtype = dtype_from_name(name.c_str());
   if (dtype == DType::kNone)
-    raise(StatusCode::kInvalidArgument, "unknown data type '" + name + "', expected one of f32 f16 bf16 f64 i8 u8 "
-                                        "i16 u16 i32 u32 i64 u64 bool");
+    raise(StatusCode::kInvalidArgument, "unknown data type '" + name +
+                                            "', expected one of f32 f16 bf16 f64 i8 u8 "
+                                            "i16 u16 i32 u32 i64 u64 bool");
   return dtype;
 }
 
@@ -130,14 +131,15 @@ Shape shape_from_python(py::handle dims, const char* what) {
                                             std::string(py::str(py::type::of(dims).attr("__name__"))));
   const size_t rank = py::len(sequence);
   if (rank > static_cast<size_t>(kMaxRank))
-    raise(StatusCode::kShape, std::string(what) + ": " + std::to_string(rank) + " dimensions, edgec supports at most " +
-                                  std::to_string(kMaxRank));
+    raise(StatusCode::kShape, std::string(what) + ": " + std::to_string(rank) +
+                                  " dimensions, edgec supports at most " + std::to_string(kMaxRank));
   Shape shape;
   for (size_t i = 0; i < rank; ++i) {
     const py::object item = sequence[i];
     const Py_ssize_t dim = PyNumber_AsSsize_t(item.ptr(), PyExc_OverflowError);
     if (dim == -1 && PyErr_Occurred()) throw py::error_already_set();
-    if (dim < 0) raise(StatusCode::kShape, std::string(what) + ": dimension " + std::to_string(i) + " is negative");
+    if (dim < 0)
+      raise(StatusCode::kShape, std::string(what) + ": dimension " + std::to_string(i) + " is negative");
     shape.push_back(dim);
   }
   return shape;
@@ -151,8 +153,8 @@ py::tuple shape_to_python(const Shape& shape) {
 
 Shape shape_of(const py::array& array) {
   if (array.ndim() > kMaxRank)
-    raise(StatusCode::kShape, "an array has " + std::to_string(array.ndim()) + " dimensions, edgec supports at most " +
-                                  std::to_string(kMaxRank));
+    raise(StatusCode::kShape, "an array has " + std::to_string(array.ndim()) +
+                                  " dimensions, edgec supports at most " + std::to_string(kMaxRank));
   Shape shape;
   for (py::ssize_t i = 0; i < array.ndim(); ++i) shape.push_back(array.shape(i));
   return shape;

@@ -24,7 +24,8 @@ pybind11::tuple shape_to_python(const Shape& shape);
 Shape shape_of(const pybind11::array& array);
 
 inline bool is_dense(const pybind11::array& array) {
-  constexpr int kWanted = pybind11::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  constexpr int kWanted =
+      pybind11::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_;
   return (array.flags() & kWanted) == kWanted;
 }
 

@@ -25,7 +25,8 @@ void register_errors(py::module_& module) {
 
 void raise(StatusCode code, const std::string& message) {
   const int index = static_cast<int>(code);
-  PyObject* cls = exception_classes[index > 0 && index < kCodes ? index : static_cast<int>(StatusCode::kInternal)];
+  PyObject* cls =
+      exception_classes[index > 0 && index < kCodes ? index : static_cast<int>(StatusCode::kInternal)];
   // Names in a file may be any bytes; a message must never fail to decode.
   PyObject* text = PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "replace");
   if (text != nullptr) {

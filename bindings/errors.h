@@ -1,4 +1,5 @@
-// Status -> Python exception. The classes live in edgec/errors.py; the native module raises those very classes.
+// Status -> Python exception. The classes live in edgec/errors.py; the native module raises those very
+// classes.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -60,7 +60,8 @@ ModelHandle model_from_bytes(const py::bytes& data, bool verify) {
 
 const Graph& graph_at(const ModelHandle& m, size_t index) {
   if (index >= m.model->graphs.size())
-    raise(StatusCode::kInvalidArgument, "the model has " + std::to_string(m.model->graphs.size()) + " graphs");
+    raise(StatusCode::kInvalidArgument,
+          "the model has " + std::to_string(m.model->graphs.size()) + " graphs");
   return m.model->graphs[index];
 }
 
@@ -75,14 +76,16 @@ py::list inputs(const ModelHandle& m) {
 
 py::list output_names(const ModelHandle& m) {
   py::list out;
-  for (const int32_t i : m.model->graph().outputs) out.append(m.model->graph().tensors[static_cast<size_t>(i)].name);
+  for (const int32_t i : m.model->graph().outputs)
+    out.append(m.model->graph().tensors[static_cast<size_t>(i)].name);
   return out;
 }
 
 py::list tensor_names(const Graph& graph, const std::vector<int32_t>& indices) {
   py::list out;
   for (const int32_t i : indices)
-    out.append(i == kAbsent ? py::object(py::none()) : py::object(py::str(graph.tensors[static_cast<size_t>(i)].name)));
+    out.append(i == kAbsent ? py::object(py::none())
+                            : py::object(py::str(graph.tensors[static_cast<size_t>(i)].name)));
   return out;
 }
 
@@ -140,19 +143,20 @@ void register_model(py::module_& module) {
       .def_property_readonly("symbols",
                              [](const ModelHandle& m) {
                                py::list out;
-                               for (const Symbol& s : m.model->symbols) out.append(py::make_tuple(s.name, s.min, s.max));
+                               for (const Symbol& s : m.model->symbols)
+                                 out.append(py::make_tuple(s.name, s.min, s.max));
                                return out;
                              })
       .def_property_readonly("metadata",
                              [](const ModelHandle& m) {
                                py::dict out;
-                               for (const auto& [key, value] : m.model->metadata) out[py::str(key)] = py::str(value);
+                               for (const auto& [key, value] : m.model->metadata)
+                                 out[py::str(key)] = py::str(value);
                                return out;
                              })
-      .def_property_readonly("format_version",
-                             [](const ModelHandle& m) {
-                               return py::make_tuple(m.model->format_major, m.model->format_minor);
-                             })
+      .def_property_readonly(
+          "format_version",
+          [](const ModelHandle& m) { return py::make_tuple(m.model->format_major, m.model->format_minor); })
       .def_property_readonly("weight_bytes", [](const ModelHandle& m) { return m.model->weight_bytes; })
       .def_property_readonly("graph_count", [](const ModelHandle& m) { return m.model->graphs.size(); })
       .def("nodes", &nodes, py::arg("graph") = 0)

@@ -50,11 +50,13 @@ py::dict cpu_info() {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() = "The native part of edgec: operator registry, models and sessions. Its interface is internal.";
+  module.doc() =
+      "The native part of edgec: operator registry, models and sessions. Its interface is internal.";
   module.attr("__version__") = EDGEC_VERSION;
   edgec::python::register_errors(module);
   edgec::python::register_reflection(module);
   edgec::python::register_model(module);
   edgec::python::register_session(module);
-  module.def("cpu_info", &cpu_info, "CPU features, instruction sets and which is used, usable CPUs, cache sizes.");
+  module.def("cpu_info", &cpu_info,
+             "CPU features, instruction sets and which is used, usable CPUs, cache sizes.");
 }

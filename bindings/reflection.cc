@@ -106,11 +106,13 @@ const OpDef& find_op(const std::string& name) {
 }
 
 [[noreturn]] void wrong_attribute(const OpDef& op, const std::string& name, AttrType want, py::handle got) {
-  raise(StatusCode::kInvalidArgument, op.name + ": attribute '" + name + "' wants " + type_name(want) + ", got " +
-                                          std::string(py::repr(got)));
+  raise(StatusCode::kInvalidArgument, op.name + ": attribute '" + name + "' wants " + type_name(want) +
+                                          ", got " + std::string(py::repr(got)));
 }
 
-bool is_real(py::handle v) { return PyFloat_Check(v.ptr()) || PyIndex_Check(v.ptr()) || py::hasattr(v, "__float__"); }
+bool is_real(py::handle v) {
+  return PyFloat_Check(v.ptr()) || PyIndex_Check(v.ptr()) || py::hasattr(v, "__float__");
+}
 bool is_list(py::handle v) { return PySequence_Check(v.ptr()) && !PyUnicode_Check(v.ptr()); }
 
 // Converts to the declared type; what the schema does not know keeps the type of the Python value, so that
@@ -131,8 +133,9 @@ AttrValue attribute_from_python(const OpDef& op, const std::string& name, py::ha
       case AttrType::kInt:
       case AttrType::kGraph:
         if (!PyIndex_Check(v.ptr())) wrong_attribute(op, name, want, v);
-        return want == AttrType::kInt ? AttrValue(py::cast<int64_t>(py::int_(py::reinterpret_borrow<py::object>(v))))
-                                      : AttrValue::graph(py::cast<int64_t>(v));
+        return want == AttrType::kInt
+                   ? AttrValue(py::cast<int64_t>(py::int_(py::reinterpret_borrow<py::object>(v))))
+                   : AttrValue::graph(py::cast<int64_t>(v));
       case AttrType::kFloat:
         if (PyUnicode_Check(v.ptr()) || !is_real(v)) wrong_attribute(op, name, want, v);
         return AttrValue(static_cast<double>(py::float_(py::reinterpret_borrow<py::object>(v))));
@@ -214,15 +217,17 @@ struct PythonNode {
     if (!is_dense(array)) array = py::array(array.attr("copy")());
     const DType dtype = dtype_of(array.dtype());
     if (dtype == DType::kNone)
-      raise(StatusCode::kInvalidArgument, node.name + ": input " + std::to_string(i) + " has the NumPy type " +
-                                              std::string(py::str(array.dtype())) + ", which edgec does not have");
+      raise(StatusCode::kInvalidArgument, node.name + ": input " + std::to_string(i) +
+                                              " has the NumPy type " + std::string(py::str(array.dtype())) +
+                                              ", which edgec does not have");
     const Shape shape = shape_of(array);
     if (takes_type) {
       set_type(i, dtype, shape);
     } else if (type_pointers[i] == nullptr || types[i].dtype != dtype || types[i].shape != shape) {
       raise(StatusCode::kInvalidArgument,
-            node.name + ": the value of input " + std::to_string(i) + " is " + TensorType{dtype, shape}.to_string() +
-                ", its declared type is " + (type_pointers[i] ? types[i].to_string() : std::string("absent")));
+            node.name + ": the value of input " + std::to_string(i) + " is " +
+                TensorType{dtype, shape}.to_string() + ", its declared type is " +
+                (type_pointers[i] ? types[i].to_string() : std::string("absent")));
     }
     values[i] = array.data();
     arrays.push_back(std::move(array));
@@ -244,7 +249,8 @@ py::list infer(const std::string& op, const py::dict& attrs, const py::sequence&
   std::vector<TensorType> outputs(static_cast<size_t>(n_outputs));
   check(infer_node(n.node, n.type_pointers, n.values, &outputs));
   py::list result;
-  for (const TensorType& t : outputs) result.append(py::make_tuple(dtype_name(t.dtype), shape_to_python(t.shape)));
+  for (const TensorType& t : outputs)
+    result.append(py::make_tuple(dtype_name(t.dtype), shape_to_python(t.shape)));
   return result;
 }
 
@@ -296,7 +302,8 @@ void register_reflection(py::module_& module) {
         if (!known.contains(op)) known[op] = schema_to_python(find_op(py::cast<std::string>(op)));
         return known[op];
       },
-      py::arg("op"), "Schema of one operator; shared, not to be changed. Raises UnsupportedError for an unknown name.");
+      py::arg("op"),
+      "Schema of one operator; shared, not to be changed. Raises UnsupportedError for an unknown name.");
   module.def("infer", &infer, py::arg("op"), py::arg("attrs"), py::arg("in_types"), py::arg("in_values"),
              py::arg("n_outputs"), "Types of a node's outputs as [(dtype, shape)].");
   module.def("evaluate", &evaluate, py::arg("op"), py::arg("attrs"), py::arg("inputs"), py::arg("n_outputs"),
@@ -307,13 +314,14 @@ void register_reflection(py::module_& module) {
         const py::dtype d = py::dtype::from_args(dtype);
         const DType known = dtype_of(d);
         if (known == DType::kNone)
-          raise(StatusCode::kInvalidArgument, "edgec has no data type for NumPy's " + std::string(py::str(d)));
+          raise(StatusCode::kInvalidArgument,
+                "edgec has no data type for NumPy's " + std::string(py::str(d)));
         return std::string(dtype_name(known));
       },
       py::arg("dtype"), "edgec's name of a NumPy data type: float32 -> \"f32\".");
   module.def(
-      "numpy_dtype", [](const std::string& name) { return numpy_dtype(dtype_from_python(name)); }, py::arg("name"),
-      "NumPy's data type for edgec's name: \"f32\" -> float32.");
+      "numpy_dtype", [](const std::string& name) { return numpy_dtype(dtype_from_python(name)); },
+      py::arg("name"), "NumPy's data type for edgec's name: \"f32\" -> float32.");
 }
 
 }  // namespace edgec::python

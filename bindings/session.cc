@@ -38,7 +38,7 @@ class PySession {
     if (threads < 0) raise(StatusCode::kInvalidArgument, "threads is negative; 0 means all usable CPUs");
     options.threads = threads;
     options.max_memory = max_memory;
-    options.keep_all = keep_all;
+    options.keep_all = keep_all_ = keep_all;
     options.isa = isa_from_name(isa);
     const Graph& graph = model_->graph();
     for (const int32_t i : graph.inputs) {
@@ -47,8 +47,9 @@ class PySession {
     }
     if (!shapes.is_none()) {
       if (py::len(shapes) != inputs_.size())
-        raise(StatusCode::kInvalidArgument, "shapes has " + std::to_string(py::len(shapes)) + " entries, the model has " +
-                                                std::to_string(inputs_.size()) + " inputs");
+        raise(StatusCode::kInvalidArgument, "shapes has " + std::to_string(py::len(shapes)) +
+                                                " entries, the model has " + std::to_string(inputs_.size()) +
+                                                " inputs");
       size_t i = 0;
       for (const py::handle shape : shapes) {
         options.input_shapes.push_back(shape_from_python(shape, inputs_[i].info->name.c_str()));
@@ -68,7 +69,8 @@ class PySession {
     isa_ = isa_name(options.isa);
   }
 
-  // Outputs in model order as a tuple of new arrays. Arguments: arrays in input order, or by name, or one dict.
+  // Outputs in model order as a tuple of new arrays. Arguments: arrays in input order, or by name, or one
+  // dict.
   py::tuple run(const py::args& args, const py::kwargs& kwargs) {
     const Feeds feeds = parse(args, kwargs);
     const Guard guard(mutex_);
@@ -81,6 +83,7 @@ class PySession {
     const Guard guard(mutex_);
     bind_inputs(feeds);
     const py::tuple outputs = bind_outputs();
+    keep(feeds, outputs);
     std::vector<double> seconds;
     Status status;
     {
@@ -88,6 +91,7 @@ class PySession {
       for (int i = 0; i < count && status.ok(); ++i) status = session_->profile(&seconds);
     }
     check(status);
+    has_run_ = has_run_ || count > 0;
     return seconds;
   }
 
@@ -108,6 +112,13 @@ class PySession {
 
   py::array tensor(const std::string& name) {
     const Guard guard(mutex_);
+    // Without keep_all the memory of the last inputs and outputs may be gone: it belongs to the caller.
+    if (!keep_all_)
+      raise(StatusCode::kInvalidArgument,
+            "tensor '" + name + "' is not kept. What to do: Session(..., keep_all=True)");
+    if (!has_run_)
+      raise(StatusCode::kInvalidArgument,
+            "tensor '" + name + "' has no value: nothing has run with these shapes yet");
     TensorView view;
     check(session_->tensor(name, &view));
     return array_from_view(view);
@@ -153,7 +164,8 @@ class PySession {
   py::list input_types() {
     const Guard guard(mutex_);
     py::list out;
-    for (int i = 0; i < session_->input_count(); ++i) out.append(named(session_->input_name(i), session_->input_type(i)));
+    for (int i = 0; i < session_->input_count(); ++i)
+      out.append(named(session_->input_name(i), session_->input_type(i)));
     return out;
   }
   py::list output_types() {
@@ -175,7 +187,8 @@ class PySession {
   };
   using Feeds = std::vector<py::array>;
 
-  // Waiting for the session never happens with the interpreter's lock held: its owner may need that lock to finish.
+  // Waiting for the session never happens with the interpreter's lock held: its owner may need that lock to
+  // finish.
   class Guard {
    public:
     explicit Guard(std::mutex& mutex) : lock_(mutex, std::try_to_lock) {
@@ -194,7 +207,8 @@ class PySession {
   // A type that only the run knows has dtype "none".
   static py::list types(const std::vector<TensorType>& list) {
     py::list out;
-    for (const TensorType& t : list) out.append(py::make_tuple(dtype_name(t.dtype), shape_to_python(t.shape)));
+    for (const TensorType& t : list)
+      out.append(py::make_tuple(dtype_name(t.dtype), shape_to_python(t.shape)));
     return out;
   }
 
@@ -213,8 +227,9 @@ class PySession {
     bool fits = got.rank() == want.rank();
     for (int d = 0; fits && d < want.rank(); ++d) fits = want[d] < 0 ? got[d] >= 0 : want[d] == got[d];
     if (fits) return;
-    raise(StatusCode::kShape, "input '" + inputs_[i].info->name + "': got shape " + std::string(py::str(shape_to_python(got))) +
-                                  ", expected " + expected_dims(i));
+    raise(StatusCode::kShape, "input '" + inputs_[i].info->name + "': got shape " +
+                                  std::string(py::str(shape_to_python(got))) + ", expected " +
+                                  expected_dims(i));
   }
 
   size_t find_input(py::handle name) const {
@@ -236,7 +251,8 @@ class PySession {
     } else {
       PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> storage;
       const py::object& convert =
-          storage.call_once_and_store_result([] { return py::module_::import("edgec.inputs").attr("as_array"); })
+          storage
+              .call_once_and_store_result([] { return py::module_::import("edgec.inputs").attr("as_array"); })
               .get_stored();
       array = convert(value, inputs_[i].name, dtype_name(inputs_[i].info->dtype));
     }
@@ -296,6 +312,7 @@ class PySession {
   }
 
   void prepare_locked(const std::vector<Shape>& shapes) {
+    has_run_ = false;
     Status status;
     {
       const py::gil_scoped_release release;
@@ -317,14 +334,18 @@ class PySession {
       prepare_locked(shapes);
     }
     for (size_t i = 0; i < feeds.size(); ++i)
-      check(session_->bind_input(static_cast<int>(i), feeds[i].data(), static_cast<size_t>(feeds[i].nbytes())));
+      check(
+          session_->bind_input(static_cast<int>(i), feeds[i].data(), static_cast<size_t>(feeds[i].nbytes())));
   }
 
   py::tuple bind_outputs() {
     const int count = session_->output_count();
     py::tuple outputs(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) {
-      if (session_->output_is_dynamic(i)) continue;  // its shape is known after the run
+      if (session_->output_is_dynamic(i)) {  // its shape is known after the run
+        outputs[static_cast<size_t>(i)] = py::none();
+        continue;
+      }
       const TensorType& type = session_->output_type(i);
       py::array array = new_array(type.dtype, type.shape);
       check(session_->bind_output(i, array.mutable_data(), static_cast<size_t>(array.nbytes())));
@@ -333,18 +354,28 @@ class PySession {
     return outputs;
   }
 
+  // tensor() reads inputs and outputs where they were bound, whatever became of the run.
+  void keep(const Feeds& feeds, const py::tuple& outputs) {
+    if (!keep_all_) return;
+    kept_inputs_ = feeds;
+    kept_outputs_ = py::list(outputs);
+  }
+
   py::tuple run_locked(const Feeds& feeds) {
     bind_inputs(feeds);
     py::tuple outputs = bind_outputs();
+    keep(feeds, outputs);
     Status status;
     {
       const py::gil_scoped_release release;
       status = session_->run();
     }
     check(status);
+    has_run_ = true;
     for (int i = 0; i < session_->output_count(); ++i) {
       if (!session_->output_is_dynamic(i)) continue;
-      outputs[static_cast<size_t>(i)] = array_from_view(dense_view(session_->output_type(i), session_->output_data(i)));
+      outputs[static_cast<size_t>(i)] =
+          array_from_view(dense_view(session_->output_type(i), session_->output_data(i)));
     }
     return outputs;
   }
@@ -355,6 +386,9 @@ class PySession {
   py::list output_names_;
   std::string isa_;
   int threads_ = 1;
+  bool keep_all_ = false, has_run_ = false;
+  Feeds kept_inputs_;
+  py::object kept_outputs_;
   std::mutex mutex_;
 };
 
@@ -362,9 +396,9 @@ class PySession {
 
 void register_session(py::module_& module) {
   py::class_<PySession>(module, "Session", "A model prepared for running; see edgec.Session.")
-      .def(py::init<const ModelHandle&, int, size_t, bool, const std::string&, const py::object&>(), py::arg("model"),
-           py::arg("threads") = 1, py::arg("max_memory") = 0, py::arg("keep_all") = false, py::arg("isa") = "",
-           py::arg("shapes") = py::none())
+      .def(py::init<const ModelHandle&, int, size_t, bool, const std::string&, const py::object&>(),
+           py::arg("model"), py::arg("threads") = 1, py::arg("max_memory") = 0, py::arg("keep_all") = false,
+           py::arg("isa") = "", py::arg("shapes") = py::none())
       .def("run_tuple", &PySession::run, "Outputs in model order as a tuple of new arrays.")
       .def("profile", &PySession::profile, py::arg("feeds"), py::arg("count") = 1)
       .def("prepare", &PySession::prepare, py::arg("shapes"))

@@ -1,4 +1,5 @@
-// Python's Session: argument checking, zero-copy binding and the lock that makes one session safe for many threads.
+// Python's Session: argument checking, zero-copy binding and the lock that makes one session safe for many
+// threads.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -189,7 +189,7 @@ class Session:
         self._native.cancel()
 
     def tensor(self, name: str) -> Array:
-        """A copy of a tensor after a run: outputs and constants, and with `keep_all` every intermediate one."""
+        """A copy of any tensor after a run; the session has to be made with `keep_all=True`."""
         return self._native.tensor(name)
 
     @property

@@ -294,16 +294,49 @@ def test_parse_bytes():
 
 
 def test_intermediate_tensors_with_keep_all(rng):
+    import gc
+
     network = heavy(32)
     x = rng.standard_normal((32, 32)).astype(np.float32)
     session = session_of(network, keep_all=True)
-    session(x)
-    assert {"product0", "product1", "product2"} <= set(session.tensor_names)
+    want = session(x).copy()
+    del x
+    gc.collect()  # the session's own references keep what it reads
+    noise = [np.full((32, 32), 7, np.float32) for _ in range(50)]
+    assert {"x", "product0", "product1", "product2"} <= set(session.tensor_names)
+    np.testing.assert_array_equal(session.tensor("product2"), want)
     first, second = session.tensor("product0"), session.tensor("product1")
     assert first.shape == second.shape == (32, 32)
     assert not np.array_equal(first, second)
     with pytest.raises(edgec.Error, match="nope"):
         session.tensor("nope")
+    session.profile({"x": np.zeros((32, 32), np.float32)})
+    assert not session.tensor("product2").any()
+    del noise
+
+
+def test_tensors_are_only_readable_where_they_are_kept():
+    session = session_of(heavy(16))
+    session(np.zeros((16, 16), np.float32))
+    with pytest.raises(edgec.InvalidArgumentError, match="keep_all=True"):
+        session.tensor("product0")
+
+
+def test_tensors_before_the_first_run(rng):
+    session = session_of(heavy(16), keep_all=True)
+    for name in ("x", "product0", "product2"):
+        try:
+            assert session.tensor(name).shape == (16, 16)
+        except edgec.Error as e:
+            assert name in str(e)  # noqa: PT017
+    session = session_of(scaled(), keep_all=True)
+    session(np.ones((1, 4), np.float32))
+    session.prepare({"x": (50, 4)})
+    for name in ("x", "y"):
+        try:
+            assert session.tensor(name).shape == (50, 4)
+        except edgec.Error as e:
+            assert name in str(e)  # noqa: PT017
 
 
 def test_profile_has_one_time_per_step(rng):
