@@ -133,6 +133,8 @@ class Importer:
         for name, value in zip(names, values):
             if value is None or isinstance(value, list):
                 raise UnsupportedError(f"output '{name}' is a sequence or an optional, not a tensor")
+            if value.is_constant and value.name == name:  # the output has the first right to its name
+                value.name = self.graph.unique_name(f"{name}_value")
             if value.producer is None or any(value is r for r in result):
                 value = self.graph.add("Identity", [value], {}, 1, name=name)[0]
             if name not in inputs:
