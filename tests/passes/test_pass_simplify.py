@@ -256,6 +256,17 @@ def test_folding_does_not_grow_the_file(monkeypatch: pytest.MonkeyPatch) -> None
     assert ops(graph) == {"Add": 1}
 
 
+@pytest.mark.parametrize("size", [16, 128])
+def test_weights_stored_in_eight_bits_stay_so(size: int) -> None:
+    def build(b: B) -> object:
+        stored = b.data(b.rng.integers(-127, 128, (size, size)), np.int8)
+        weight = b("DequantizeLinear", stored, b.scalar(1 / 512))
+        return b("MatMul", b.input(3, size), weight)
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"DequantizeLinear": 1, "MatMul": 1}
+
+
 def test_a_constant_output_keeps_its_node() -> None:
     graph, _ = optimized(lambda b: [b("Relu", b.input(3)), b("Neg", b.const(2))])
     assert [v.name for v in graph.outputs] == ["Relu", "Neg"]
