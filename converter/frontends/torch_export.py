@@ -50,8 +50,26 @@ def quiet() -> Iterator[None]:
         logging.disable(previous)
 
 
+@contextlib.contextmanager
+def portable_attention() -> Iterator[None]:
+    """torch.nn's transformer layers call fused kernels in inference, which neither exporter knows."""
+    import torch
+
+    switch = getattr(torch.backends, "mha", None)  # from torch 2.3 on
+    previous = switch.get_fastpath_enabled() if switch is not None else None
+    try:
+        if switch is not None:
+            switch.set_fastpath_enabled(False)
+        yield
+    finally:
+        if switch is not None:
+            switch.set_fastpath_enabled(previous)
+
+
 def short(error: BaseException, limit: int = 200) -> str:
-    """The first informative line of an exporter's error."""
+    """The first informative line of an exporter's error; exporters wrap the reason in advice on reporting bugs."""
+    while error.__cause__ is not None and "Next steps" in str(error):
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return f"{type(error).__name__}: {text}"[:limit]
@@ -173,6 +191,7 @@ def _legacy(module: Any, args: tuple[Any, ...], names: list[str], outputs: int, 
         for name, shape in zip(names, shapes)
         if any(isinstance(d, Symbol) for d in shape.dims)
     }
+    torch._C._jit_set_onnx_log_enabled(False)  # C++ would print the whole graph of a network that cannot be exported
     with quiet(), torch.no_grad():
         torch.onnx.export(
             module,
@@ -192,8 +211,10 @@ def _dynamo(program: Any) -> bytes:
     """The exporter for torch.export programs."""
     import torch
 
+    from edgec.converter.frontends.torch_decompositions import decompose
+
     with quiet(), torch.no_grad():
-        result = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
+        result = torch.onnx.export(decompose(program), dynamo=True, optimize=False, verbose=False)
         proto = result.model_proto
     outputs = list(proto.graph.output)
     inputs = {i.name for i in proto.graph.input}
@@ -262,7 +283,8 @@ def export_module(
                 expected = module(*args, **kwargs)
         tensors = flat_tensors(expected)
         inputs = flat_tensors((args, kwargs))
-        model, strategy = _first_that_works(_module_strategies(module, args, kwargs, shapes, len(tensors)), notes)
+        with portable_attention():
+            model, strategy = _first_that_works(_module_strategies(module, args, kwargs, shapes, len(tensors)), notes)
     finally:
         if was_training:
             module.train()

@@ -43,9 +43,7 @@ _encoder("deberta_v2", "DebertaV2Model", relative_attention=True, position_bucke
 _encoder("modernbert", "ModernBertModel", pad_token_id=0, attn_implementation="eager")
 _encoder("xlm_roberta", "XLMRobertaForSequenceClassification")
 _encoder("fnet", "FNetModel")
-_encoder("funnel", "FunnelBaseModel", d_model=64, n_head=4, d_head=16, d_inner=96, block_sizes=[1, 1])
 _encoder("splinter", "SplinterModel")
-_encoder("nystromformer", "NystromformerModel", num_landmarks=4, segment_means_seq_len=12, max_position_embeddings=32)
 
 
 def _decoder(name: str, model: str, **options: object) -> None:
@@ -91,6 +89,14 @@ def _llama_with_mask() -> tuple[nn.Module, Example]:
 
 
 T5 = {"vocab_size": 200, "d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+
+
+@architecture("funnel", "transformers")
+def _funnel() -> tuple[nn.Module, Example]:
+    from transformers import FunnelConfig, FunnelModel
+
+    config = FunnelConfig(vocab_size=200, d_model=64, n_head=4, d_head=16, d_inner=96, block_sizes=[1, 1], num_decoder_layers=1)
+    return FunnelModel(config), tokens()
 
 
 @architecture("t5_encoder", "transformers")

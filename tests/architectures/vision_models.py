@@ -33,8 +33,8 @@ _vision("dinov2_interpolated", "Dinov2Model", 80, **{**PATCHES, "image_size": 64
 _vision("siglip_vision", "SiglipVisionModel", **PATCHES)
 _vision("clip_vision", "CLIPVisionModelWithProjection", projection_dim=32, **PATCHES)
 _vision("yolos", "YolosForObjectDetection", num_detection_tokens=10, **{**PATCHES, "image_size": [64, 64]})
-_vision("dpt", "DPTForDepthEstimation", backbone_out_indices=[0, 1, 1, 1], neck_hidden_sizes=[16, 16, 24, 24],
-        fusion_hidden_size=16, head_in_index=-1, **PATCHES)  # fmt: skip
+_vision("dpt", "DPTForDepthEstimation", backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 24, 24],
+        fusion_hidden_size=16, head_in_index=-1, **{**PATCHES, "num_hidden_layers": 4})  # fmt: skip
 SHIFTED = {"image_size": 64, "patch_size": 4, "embed_dim": 24, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
 _vision("swin", "SwinForImageClassification", **SHIFTED)
 _vision("swinv2", "Swinv2Model", **SHIFTED)

@@ -1,0 +1,100 @@
+"""Operators of PyTorch that its ONNX exporter does not know, in terms of those that it does. Imports torch; late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def decompose(program: Any) -> Any:
+    """The program with the operators of the table below written out; the program itself if it has none of them."""
+    found = {
+        node.target: _RULES[node.target.name()]
+        for module in program.graph_module.modules()
+        for node in getattr(getattr(module, "graph", None), "nodes", ())
+        if node.op == "call_function" and hasattr(node.target, "name") and node.target.name() in _RULES
+    }
+    return program.run_decompositions(found) if found else program
+
+
+def _grouped_mm(x: Any, weight: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
+    """Mixture of experts: rows up to offs[e] of x [T, K] meet weight[e] [K, N].
+
+    Every row meets every expert and is kept by one: the assignment depends on data, static shapes cannot follow it.
+    """
+    import torch
+
+    if x.dim() == 3 or weight.dim() == 2:
+        if x.dim() == 3 and weight.dim() == 3:
+            return torch.bmm(x, weight)
+        raise NotImplementedError("_grouped_mm with groups along K or N")
+    rows = torch.arange(x.shape[0], device=x.device)
+    expert = (rows.unsqueeze(1) >= offs.unsqueeze(0)).sum(1)
+    every = torch.matmul(x.unsqueeze(0), weight)  # [E, T, N]
+    mine = (expert.unsqueeze(0) == torch.arange(weight.shape[0], device=x.device).unsqueeze(1)).unsqueeze(2)
+    result = torch.where(mine, every, torch.zeros((), dtype=every.dtype)).sum(0)
+    return result if bias is None else result + bias
+
+
+def _attention(x: Any, heads: int, qkv: tuple[Any, Any], out: tuple[Any, Any], mask: Any, mask_type: Any) -> tuple[Any, Any]:
+    """Self-attention of x [B, L, E] as torch's fused inference kernels define it; mask: true (or not 0) hides."""
+    import torch
+    from torch.nn import functional
+
+    batch, length, width = x.shape
+    parts = functional.linear(x, *qkv).view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    scores = torch.matmul(parts[0] * (width // heads) ** -0.5, parts[1].transpose(-1, -2))
+    if mask is not None:
+        hidden = mask.to(torch.bool)
+        if mask_type == _KEY_PADDING:
+            hidden = hidden.view(batch, 1, 1, length)
+        scores = scores.masked_fill(hidden, float("-inf"))
+    weights = torch.softmax(scores, -1)
+    return functional.linear(torch.matmul(weights, parts[2]).transpose(1, 2).reshape(batch, length, width), *out), weights
+
+
+_KEY_PADDING = 1  # mask_type of [B, L]; 0 is [L, L], 2 is both merged
+
+
+def _encoder_layer(
+    x: Any, width: int, heads: int, qkv_weight: Any, qkv_bias: Any, weight: Any, bias: Any, gelu: bool, norm_first: bool, epsilon: float,
+    scale_1: Any, shift_1: Any, scale_2: Any, shift_2: Any, weight_1: Any, bias_1: Any, weight_2: Any, bias_2: Any,
+    mask: Any = None, mask_type: Any = None,
+) -> Any:  # fmt: skip
+    """torch.nn.TransformerEncoderLayer on its fast path."""
+    from torch.nn import functional
+
+    def attend(y: Any) -> Any:
+        return _attention(y, heads, (qkv_weight, qkv_bias), (weight, bias), mask, mask_type)[0]
+
+    def feed_forward(y: Any) -> Any:
+        y = functional.linear(y, weight_1, bias_1)
+        return functional.linear(functional.gelu(y) if gelu else functional.relu(y), weight_2, bias_2)
+
+    def norm(y: Any, scale: Any, shift: Any) -> Any:
+        return functional.layer_norm(y, [width], scale, shift, epsilon)
+
+    if norm_first:
+        x = x + attend(norm(x, scale_1, shift_1))
+        return x + feed_forward(norm(x, scale_2, shift_2))
+    x = norm(x + attend(x), scale_1, shift_1)
+    return norm(x + feed_forward(x), scale_2, shift_2)
+
+
+def _native_attention(
+    query: Any, key: Any, value: Any, width: int, heads: int, qkv_weight: Any, qkv_bias: Any, weight: Any, bias: Any,
+    mask: Any = None, need_weights: bool = True, average_attn_weights: bool = True, mask_type: Any = None,
+) -> tuple[Any, Any]:  # fmt: skip
+    """torch.nn.MultiheadAttention on its fast path, which takes self-attention only."""
+    y, weights = _attention(query, heads, (qkv_weight, qkv_bias), (weight, bias), mask, mask_type)
+    if not need_weights:
+        return y, query.new_empty(0)
+    return y, weights.mean(1) if average_attn_weights else weights
+
+
+_RULES: dict[str, Callable[..., Any]] = {
+    "aten::_grouped_mm": _grouped_mm,
+    "transformers::grouped_mm_fallback": _grouped_mm,
+    "aten::_transformer_encoder_layer_fwd": _encoder_layer,
+    "aten::_native_multi_head_attention": _native_attention,
+}
