@@ -10,6 +10,7 @@ from edgec import _core
 from edgec.converter.ir import schema
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
+from edgec.converter.passes.match import producer
 
 # One fold may add this much to the file; more only if it makes the file smaller.
 MAX_GROWTH_BYTES = 1 << 20
@@ -26,6 +27,8 @@ def fold_constants(graph: Graph, node: Node) -> Patch | None:
         return None
     if node.op in _STAYS_SMALL and not _shrinks(node):
         return None
+    if node.op == "Transpose" and producer(node.inputs[0], *_STAYS_SMALL) is not None:
+        return None  # `transpose-of-dequantized` moves the stored bytes instead
     values = [v.static_value for v in node.outputs]
     if any(v is None for v in values):
         if not _inputs_known(node) or not _fits(graph, node):

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, replaceable, rewrite
-from edgec.converter.passes.match import producer
+from edgec.converter.passes.match import normalized_axis, producer
 from edgec.converter.passes.merge_views import VIEWS, add_reshape, reshape_spec
 
 
@@ -161,6 +161,26 @@ def transpose_between_views(graph: Graph, node: Node) -> Patch | None:
         return patch.replace(y, x) if replaceable(graph, y, x) else None
     new = patch.add("Transpose", [x], {"perm": perm})
     return patch.replace(y, new) if new.types == y.types else None
+
+
+@rewrite("transpose-of-dequantized", ops=("Transpose",), stages=("simplify",))
+def transpose_of_dequantized(graph: Graph, node: Node) -> Patch | None:
+    """Transpose of a weight stored in 8 bits -> the stored bytes transposed, so that the weight stays a constant."""
+    dequantize = producer(node.inputs[0], "DequantizeLinear")
+    stored = None if dequantize is None else dequantize.inputs[0]
+    if dequantize is None or stored is None or stored.data is None or dequantize.attrs.get("block_size"):
+        return None
+    scale = dequantize.inputs[1]
+    if scale is None or not scale.types or scale.rank > 1 or stored.quantization is not None:
+        return None
+    perm = list(node.attrs["perm"])
+    attrs = dict(dequantize.attrs)
+    if scale.rank == 1:
+        attrs["axis"] = perm.index(normalized_axis(dequantize.attr("axis"), len(perm)))
+    patch = Patch(graph, "Transpose of stored weights done", node, [dequantize])
+    moved = patch.constant(stored.name, np.ascontiguousarray(stored.data.transpose(perm)))
+    new = patch.add("DequantizeLinear", [moved, *dequantize.inputs[1:]], attrs, name=dequantize.name)
+    return patch.replace(node.outputs[0], new)
 
 
 @rewrite("shrink-transpose", ops=("Transpose",), stages=("finish",))

@@ -267,6 +267,20 @@ def test_weights_stored_in_eight_bits_stay_so(size: int) -> None:
     assert ops(graph) == {"DequantizeLinear": 1, "MatMul": 1}
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_stored_weight_is_transposed_where_it_is_stored(per_channel: bool) -> None:
+    """OIHW in 8 bits, as a QDQ model has it, becomes OHWI in 8 bits."""
+
+    def build(b: B) -> object:
+        stored = b.data(b.rng.integers(-127, 128, (8, 3, 3, 3)), np.int8)
+        scale = b.const(8, low=0.001, high=0.01) if per_channel else b.scalar(0.004)
+        weight = b.transpose(b("DequantizeLinear", stored, scale, axis=0), 0, 2, 3, 1)
+        return b("Conv2d", b.input(1, 5, 5, 3), weight)
+
+    graph, _ = optimized(build)
+    assert ops(graph) == {"DequantizeLinear": 1, "Conv2d": 1}
+
+
 def test_a_constant_output_keeps_its_node() -> None:
     graph, _ = optimized(lambda b: [b("Relu", b.input(3)), b("Neg", b.const(2))])
     assert [v.name for v in graph.outputs] == ["Relu", "Neg"]
