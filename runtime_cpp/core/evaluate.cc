@@ -45,6 +45,10 @@ Status evaluate(const NodeInfo& node, const std::vector<const TensorType*>& inpu
   std::vector<TensorType> types;
   EDGEC_TRY(infer(node, inputs, values, &types));
 
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i] && values[i] == nullptr && inputs[i]->bytes() != 0 && !(node.op->flags & kShapeOnly))
+      return error(StatusCode::kInvalidArgument, "%s '%s': input %zu has no value", node.op->name.c_str(),
+                   node.name.c_str(), i);
   SharedPacked own_packed;
   PlanPacked packed(options.packed ? options.packed : &own_packed, 0);
   Planner::Request request;

@@ -263,7 +263,7 @@ bool Executor::tensor(int t, TensorView* out) const {
   const bool lasting = planned.value != nullptr || planned.home == Home::kInput || planned.home == Home::kOutput;
   if (!planned.eager && (planned.home == Home::kNone || (!lasting && !state_.options.keep_all))) return false;
   *out = value_of(t);
-  return true;
+  return out->data != nullptr || out->type.bytes() == 0;
 }
 
 }  // namespace edgec

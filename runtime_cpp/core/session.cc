@@ -128,7 +128,7 @@ Status Session::tensor(const std::string& name, TensorView* out) const {
   for (size_t t = 0; t < graph.tensors.size(); ++t) {
     if (graph.tensors[t].name != name) continue;
     if (impl_->main->tensor(static_cast<int>(t), out)) return ok_status();
-    return error(StatusCode::kUnsupported, "tensor '%s' is not kept; create the session with keep_all", name.c_str());
+    return error(StatusCode::kUnsupported, "tensor '%s' has no value: run first, and create the session with keep_all for intermediate ones", name.c_str());
   }
   return error(StatusCode::kInvalidArgument, "the model has no tensor '%s'", name.c_str());
 }
