@@ -1,6 +1,6 @@
 """The score of the ONNX backend suite: edgec beside onnxruntime, the same cases in the same call.
 
-    python -m benchmarks.scoreboard [--json FILE] [--failures] [--match TEXT] [--only edgec]
+python -m benchmarks.scoreboard [--json FILE] [--failures] [--match TEXT] [--only edgec]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def score(cases: list[suite.Case], engine: suite.Engine) -> dict[str, str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 suite.run_case(case, engine)
-        except Exception as error:  # noqa: BLE001  every way to fail counts
+        except Exception as error:
             failures[case.name] = reason(error)
         if sys.stderr.isatty():
             print(f"\r{i + 1}/{len(cases)}", end="", file=sys.stderr)
@@ -72,7 +72,9 @@ def main() -> None:
             print(f"{name}: {text}")
     if arguments.json:
         sizes = {g: len(cases) for g, cases in groups.items()}
-        arguments.json.write_text(json.dumps({"onnx": onnx.__version__, "cases": sizes, "failures": failures}, indent=1))
+        arguments.json.write_text(
+            json.dumps({"onnx": onnx.__version__, "cases": sizes, "failures": failures}, indent=1)
+        )
 
 
 if __name__ == "__main__":

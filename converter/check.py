@@ -45,7 +45,9 @@ def compare_arrays(name: str, got: np.ndarray, expected: np.ndarray, against: st
         return OutputCheck(name, shape, math.inf, math.inf, -math.inf, against, False, note)
     a, b = got.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
     special = ~np.isfinite(b)
-    same_special = np.array_equal(np.isnan(a), np.isnan(b)) and np.array_equal(a[special & ~np.isnan(b)], b[special & ~np.isnan(b)])
+    same_special = np.array_equal(np.isnan(a), np.isnan(b)) and np.array_equal(
+        a[special & ~np.isnan(b)], b[special & ~np.isnan(b)]
+    )
     usable = np.isfinite(a) & np.isfinite(b)
     difference = np.abs(a[usable] - b[usable])
     max_abs = float(difference.max()) if difference.size else 0.0

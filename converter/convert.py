@@ -89,7 +89,9 @@ def convert(
     tell("import", 0, 1)
     imported = _import(source, data, wanted, weights, model, fixed or {}, tell)
     graph = imported.graph
-    passes = optimize(graph, disable=tuple(disable), progress=lambda label, part: tell("optimise", int(100 * part), 100))
+    passes = optimize(
+        graph, disable=tuple(disable), progress=lambda label, part: tell("optimise", int(100 * part), 100)
+    )
 
     report: dict[str, Any] = passes.to_dict()
     report["source"] = {"file": imported.source, "framework": imported.framework}
@@ -153,7 +155,9 @@ def _import(
     if isinstance(source, (bytes, bytearray, memoryview)):
         from edgec.converter.frontends.onnx_model import OnnxFile, import_onnx, parse_model
 
-        return _import_onnx(OnnxFile(parse_model(import_onnx(), bytes(source), "the given bytes")), None, "bytes", shapes, fixed, tell)
+        return _import_onnx(
+            OnnxFile(parse_model(import_onnx(), bytes(source), "the given bytes")), None, "bytes", shapes, fixed, tell
+        )
     from edgec.converter.frontends import torch_source
 
     if torch_source.is_torch_object(source):
@@ -283,7 +287,9 @@ def import_with_examples(
     raise failure
 
 
-def _without_batch(file: Any, bound: Mapping[str, InputShape], fixed: Mapping[str, Any]) -> dict[str, InputShape] | None:
+def _without_batch(
+    file: Any, bound: Mapping[str, InputShape], fixed: Mapping[str, Any]
+) -> dict[str, InputShape] | None:
     """The input shapes with every symbolic first dimension 1; None when no first dimension is symbolic."""
     from edgec.converter.frontends.onnx_inputs import file_dims, real_inputs
 
@@ -352,7 +358,11 @@ def _by_shape(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarra
     """Matches the inputs that are left with the arrays that were given, in order, by shape."""
     rest, feeds = list(arrays), {}
     for value in graph.inputs:
-        fitting = [a for a in rest if len(a.shape) == value.rank and all(d is None or d == s for d, s in zip(value.shape, a.shape))]
+        fitting = [
+            a
+            for a in rest
+            if len(a.shape) == value.rank and all(d is None or d == s for d, s in zip(value.shape, a.shape))
+        ]
         if not fitting:
             return None
         feeds[value.name] = fitting[0]

@@ -12,7 +12,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import edgec  # noqa: E402
-
 from tests.architectures import ARCHITECTURES, build, call  # noqa: E402
 from tests.conftest import relative_l2  # noqa: E402
 

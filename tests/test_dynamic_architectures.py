@@ -12,7 +12,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import edgec  # noqa: E402
-
 from tests import architectures, zoo  # noqa: E402
 from tests.architectures import call  # noqa: E402
 from tests.conftest import relative_l2  # noqa: E402
@@ -43,7 +42,9 @@ def _build(name: str) -> tuple[torch.nn.Module, object]:
     return zoo.build(name.removeprefix("zoo/")) if name.startswith("zoo/") else architectures.build(name)
 
 
-def _compare(model: edgec.Model, module: torch.nn.Module, example: dict[str, torch.Tensor] | tuple[torch.Tensor, ...]) -> None:
+def _compare(
+    model: edgec.Model, module: torch.nn.Module, example: dict[str, torch.Tensor] | tuple[torch.Tensor, ...]
+) -> None:
     expected = call(module, example)
     values = example if isinstance(example, dict) else dict(zip([i.name for i in model.inputs], example, strict=True))
     session = edgec.Session(model, threads=1)
@@ -74,7 +75,19 @@ def test_batch_height_width(name: str) -> None:
         _compare(model, module, (random_image(n, channels, h, w),))
 
 
-SEQUENCES = ["bert", "distilbert", "gpt2", "llama", "t5_encoder", "torch_transformer", "lstm_tagger", "conformer", "crnn", "tcn", "wav2vec2"]
+SEQUENCES = [
+    "bert",
+    "distilbert",
+    "gpt2",
+    "llama",
+    "t5_encoder",
+    "torch_transformer",
+    "lstm_tagger",
+    "conformer",
+    "crnn",
+    "tcn",
+    "wav2vec2",
+]
 # Axis of each input that is as long as the sequence, and lengths to run.
 AXES: dict[str, tuple[list[int], list[int]]] = {
     "conformer": ([1], [31, 50, 83]),

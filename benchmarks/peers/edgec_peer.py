@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import edgec
 import numpy as np
+
+import edgec
 
 
 def version() -> str:

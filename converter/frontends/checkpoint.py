@@ -143,7 +143,9 @@ def _read_legacy(path: Path) -> Checkpoint:
         if storage is None:
             raise BadFileError(f"{path}: storage '{key}' belongs to no tensor")
         if elements < 0 or at + 8 + elements * item > len(data) or elements < storage.elements:
-            raise BadFileError(f"{path}: storage '{key}' claims {elements} elements, the file is too short (truncated?)")
+            raise BadFileError(
+                f"{path}: storage '{key}' claims {elements} elements, the file is too short (truncated?)"
+            )
         legacy[key] = view[at + 8 : at + 8 + elements * item]
         at += 8 + elements * item
     return _pick(path, found, machine.unknown, legacy=legacy)
@@ -233,7 +235,9 @@ def _pick(
 ) -> Checkpoint:
     place, tensors = _weights(found)
     others = [str(k) for k in found if isinstance(k, str)] if isinstance(found, dict) and place else []
-    classes = list(dict.fromkeys(str(g) for g in unknown if g.module.split(".")[0] not in ("collections", "_codecs", "numpy")))
+    classes = list(
+        dict.fromkeys(str(g) for g in unknown if g.module.split(".")[0] not in ("collections", "_codecs", "numpy"))
+    )
     return Checkpoint(path, tensors, place, others, classes, zip_, legacy or {})
 
 
@@ -326,7 +330,9 @@ def guided_error(checkpoint: Checkpoint, shapes_given: bool = False) -> StateDic
         "key": checkpoint.place,
         "other_keys": checkpoint.other_keys[:20],
         "classes": checkpoint.classes[:20],
-        "first": [{"name": n, "shape": list(checkpoint.tensors[n].shape), "dtype": checkpoint.dtype(n)} for n in names[:8]],
+        "first": [
+            {"name": n, "shape": list(checkpoint.tensors[n].shape), "dtype": checkpoint.dtype(n)} for n in names[:8]
+        ],
         "architecture": guess,
     }
     return StateDictError("\n".join(lines), summary, hint=hint)

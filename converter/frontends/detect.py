@@ -75,7 +75,7 @@ def detect(path: str | os.PathLike[str]) -> Source:
         return Source(file, Kind.ORT)
     if _legacy_pickle(head):
         return Source(file, Kind.LEGACY_CHECKPOINT)
-    if head[257:262] == b"ustar" or suffix in (".tar",) and len(head) == 512:
+    if head[257:262] == b"ustar" or (suffix in (".tar",) and len(head) == 512):
         return Source(file, Kind.TAR_CHECKPOINT)
     if _safetensors(head, size):
         return Source(file, Kind.SAFETENSORS)
@@ -89,7 +89,13 @@ def detect(path: str | os.PathLike[str]) -> Source:
         return Source(file, Kind.ONNX)
     if suffix == ".pb":
         return Source(file, Kind.TF_GRAPH)
-    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") or suffix in (".pt", ".pth", ".pkl", ".ckpt", ".th"):
+    if (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")) or suffix in (
+        ".pt",
+        ".pth",
+        ".pkl",
+        ".ckpt",
+        ".th",
+    ):
         # Any other pickle, and damaged files with a PyTorch name: the pickle reader says what is wrong.
         return Source(file, Kind.LEGACY_CHECKPOINT)
     raise BadFileError(
@@ -120,7 +126,10 @@ def _zip(file: Path) -> Source:
 
 def _legacy_pickle(head: bytes) -> bool:
     """Old torch.save files begin with a pickled magic number."""
-    return head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") and LEGACY_MAGIC.to_bytes(10, "little") in head[:32]
+    return (
+        head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+        and LEGACY_MAGIC.to_bytes(10, "little") in head[:32]
+    )
 
 
 def _safetensors(head: bytes, size: int) -> bool:
@@ -132,7 +141,12 @@ def _safetensors(head: bytes, size: int) -> bool:
 
 def _looks_like_onnx(head: bytes) -> bool:
     """Field 1 (ir_version) as a small varint, then a length-delimited or varint field of ModelProto."""
-    return len(head) > 4 and head[0] == 0x08 and 1 <= head[1] <= 20 and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
+    return (
+        len(head) > 4
+        and head[0] == 0x08
+        and 1 <= head[1] <= 20
+        and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
+    )
 
 
 def not_read_yet(source: Source) -> UnsupportedError:

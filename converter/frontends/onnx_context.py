@@ -23,7 +23,7 @@ Dim = "int | Value"
 
 # Computed in f32 (or i64) when the runtime has no kernel for the narrow type; the result is cast back.
 _PROMOTED = {"f16": "f32", "bf16": "f32", "f64": "f32"}
-_PROMOTED_INT = {d: "i64" for d in ("i8", "u8", "i16", "u16", "i32", "u32", "u64")}
+_PROMOTED_INT = dict.fromkeys(("i8", "u8", "i16", "u16", "i32", "u32", "u64"), "i64")
 _INDEX_OUTPUTS = {"ArgMax": (0,), "ArgMin": (0,), "TopK": (1,), "Shape": (0,), "Size": (0,), "NonZero": (0,)}
 
 
@@ -104,17 +104,13 @@ class Context:
                 ]
             raise refused from None
 
-    def _promote(
-        self, inputs: Sequence[Value | None], table: dict[str, str]
-    ) -> tuple[list[Value | None], str] | None:
+    def _promote(self, inputs: Sequence[Value | None], table: dict[str, str]) -> tuple[list[Value | None], str] | None:
         narrow = [v.dtype for v in inputs if v is not None and v.dtype in table]
         if not narrow:
             return None
         return [self.cast(v, table[v.dtype]) if v is not None and v.dtype in table else v for v in inputs], narrow[0]
 
-    def _add(
-        self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any] | None, outputs: int
-    ) -> list[Value]:
+    def _add(self, op: str, inputs: Sequence[Value | None], attrs: dict[str, Any] | None, outputs: int) -> list[Value]:
         return self.importer.add(op, inputs, attrs, outputs, self.name, self.source)
 
     def const(self, data: Any, dtype: str | None = None) -> Value:
@@ -133,7 +129,9 @@ class Context:
         if value.types and value.dtype == dtype:
             return value
         if not rules and value.data is not None and dtype in NUMPY and value.data.dtype.kind in "fiub":
-            integer_from_float = NUMPY[dtype] not in (np.float16, np.float32, np.float64) and value.data.dtype.kind == "f"
+            integer_from_float = (
+                NUMPY[dtype] not in (np.float16, np.float32, np.float64) and value.data.dtype.kind == "f"
+            )
             if not integer_from_float:
                 return self.const(value.data.astype(NUMPY[dtype]))
         return self._add("Cast", [value], {"to": dtype, **(rules or {})}, 1)[0]
@@ -248,9 +246,7 @@ class Context:
 
     def slice(self, value: Value, starts: Any, ends: Any, axes: Any, steps: Any = None) -> Value:
         n = len(axes)
-        return self.emit(
-            "Slice", [value, self.i64(starts), self.i64(ends), self.i64(axes), self.i64(steps or [1] * n)]
-        )
+        return self.emit("Slice", [value, self.i64(starts), self.i64(ends), self.i64(axes), self.i64(steps or [1] * n)])
 
     def as_i64(self, value: Value | None) -> Value | None:
         """Index and shape inputs: ONNX allows i32, the IR wants i64."""

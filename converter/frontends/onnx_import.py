@@ -54,7 +54,9 @@ class Scope:
     prefix: str = ""
     where: str = ""  # of the call, for nodes of function bodies
     depth: int = 0
-    captures: list[Value] = field(default_factory=list)  # of the graph outside, by a sub-graph, in the order of its inputs
+    captures: list[Value] = field(
+        default_factory=list
+    )  # of the graph outside, by a sub-graph, in the order of its inputs
 
     def child(self, **changes: Any) -> Scope:
         return Scope(
@@ -311,7 +313,16 @@ class Importer:
     def _run_node(self, proto: Any, scope: Scope, index: int) -> None:
         try:
             self._import_node(proto, scope, index)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, OverflowError, ZeroDivisionError) as e:
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            AssertionError,
+            OverflowError,
+            ZeroDivisionError,
+        ) as e:
             # Attributes or shapes that no exporter writes. The cause stays attached for whoever debugs a handler.
             raise BadFileError(f"{proto.op_type!r} node {proto.name!r} cannot be read ({type(e).__name__}: {e})") from e
 
@@ -368,7 +379,7 @@ class Importer:
             scope.values[out] = value
             if isinstance(value, Value) and value.producer is not None and value.producer.order > before:
                 self.rename(value, scope.prefix + out)
-        for out in outputs[len(results):]:
+        for out in outputs[len(results) :]:
             if out:
                 self._problem(label, f"output '{out}' (number {outputs.index(out)}) is not supported", where)
                 scope.values[out] = POISON
@@ -412,7 +423,10 @@ class Importer:
             inner.values[formal] = inputs[i] if i < len(inputs) else None
         self.run_nodes(body.node, inner)
         # A context-dependent body computes only what this call asks for.
-        return [self._lookup(o, inner, f"function {body.name}") if wanted else None for o, wanted in zip(body.output, outputs)]
+        return [
+            self._lookup(o, inner, f"function {body.name}") if wanted else None
+            for o, wanted in zip(body.output, outputs)
+        ]
 
     # -- attributes -------------------------------------------------------------------------------
     def _attributes(self, proto: Any, scope: Scope) -> dict[str, Any]:
@@ -471,7 +485,9 @@ class Importer:
         rows = [UnsupportedOp(r.op, len(r.places), _places(r.places), r.advice) for r in self.problems.values()]
         if not rows and not self.refusals:
             return
-        if not rows and (self.shapes or any(isinstance(d, str) for v in self.graph.inputs for d in v.declared_shape or ())):
+        if not rows and (
+            self.shapes or any(isinstance(d, str) for v in self.graph.inputs for d in v.declared_shape or ())
+        ):
             shapes = ", ".join(f"{v.name}:{dims_text(v.declared_shape or ())}" for v in self.graph.inputs)
             raise ShapeError(
                 f"the model does not accept the input shapes {shapes}: {self.refusals[0][1]}",

@@ -67,7 +67,8 @@ def declare_inputs(importer: Importer, proto: Any, scope: Scope) -> None:
             dims = list(wanted.dims)
         if dims is None:
             raise ShapeError(
-                f"the file does not say the shape of input '{info.name}'", hint=f"give it: --shape {info.name}:1x3x224x224"
+                f"the file does not say the shape of input '{info.name}'",
+                hint=f"give it: --shape {info.name}:1x3x224x224",
             )
         declared.append((info, dtype, dims))
     for _, _, dims in declared:

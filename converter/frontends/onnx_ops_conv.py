@@ -17,7 +17,9 @@ def spatial(c: Context, name: str, rank: int, default: int) -> list[int]:
     """A per-dimension attribute (strides, dilations...) for `rank` spatial dimensions."""
     values = [int(v) for v in c.attr(name, [default] * rank)]
     if len(values) != rank:
-        raise BadFileError(f"{c.op} '{c.name}': {name} has {len(values)} entries, the input has {rank} spatial dimensions")
+        raise BadFileError(
+            f"{c.op} '{c.name}': {name} has {len(values)} entries, the input has {rank} spatial dimensions"
+        )
     return values
 
 
@@ -234,7 +236,9 @@ def _transposed_pads(
             extra = [e - total if j == i else e for j, e in enumerate(extra)]
             total = 0
         # The odd element goes in front, except for SAME_UPPER (the specification's formula).
-        begin[i], end[i] = (total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2)
+        begin[i], end[i] = (
+            (total // 2, total - total // 2) if auto == "SAME_UPPER" else (total - total // 2, total // 2)
+        )
     return begin, end, extra
 
 
@@ -316,7 +320,11 @@ def general_matmul(c: Context) -> Value:
     alpha, beta = c.attr("alpha", 1.0), c.attr("beta", 1.0)
     attrs = {"transpose_a": int(c.attr("transA", 0)), "transpose_b": int(c.attr("transB", 0))}
     if alpha != 1.0:
-        b = c.const((b.data * np.asarray(alpha, b.data.dtype)).astype(b.data.dtype)) if b.data is not None else scaled(c, b, alpha)
+        b = (
+            c.const((b.data * np.asarray(alpha, b.data.dtype)).astype(b.data.dtype))
+            if b.data is not None
+            else scaled(c, b, alpha)
+        )
     if bias is None or beta == 0.0:
         return c.emit("MatMul", [a, b], attrs)
     if bias.data is not None and beta != 1.0:
@@ -324,7 +332,7 @@ def general_matmul(c: Context) -> Value:
     else:
         bias = scaled(c, bias, beta)
     columns = b.shape[0] if attrs["transpose_b"] else b.shape[1]
-    is_row = bias.rank == 1 and bias.shape[0] == columns or bias.rank == 2 and tuple(bias.shape) == (1, columns)
+    is_row = (bias.rank == 1 and bias.shape[0] == columns) or (bias.rank == 2 and tuple(bias.shape) == (1, columns))
     if is_row and columns is not None:
         bias = bias if bias.rank == 1 else c.reshape(bias, [columns])
         return c.emit("MatMul", [a, b, bias], attrs)

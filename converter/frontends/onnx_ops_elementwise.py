@@ -9,16 +9,63 @@ import numpy as np
 
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_context import Context
-from edgec.converter.frontends.onnx_model import NUMPY, dtype_name
+from edgec.converter.frontends.onnx_model import dtype_name
 from edgec.converter.frontends.onnx_registry import HANDLERS, MAIN, MICROSOFT, Unsupported, onnx_op
 from edgec.converter.ir.graph import Value
 
 # ONNX operators that are IR operators of the same name, inputs and output.
-SAME = (
-    "Abs Neg Relu Sigmoid Tanh Exp Log Sqrt Reciprocal Erf Softsign Softplus HardSwish Mish Floor Ceil Round Sign "
-    "Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN Not BitwiseNot "
-    "Add Sub Mul Div Pow PRelu Equal Less LessEqual Greater GreaterEqual And Or Xor BitwiseAnd BitwiseOr BitwiseXor Where"
-).split()
+SAME = [
+    "Abs",
+    "Neg",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Erf",
+    "Softsign",
+    "Softplus",
+    "HardSwish",
+    "Mish",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "IsNaN",
+    "Not",
+    "BitwiseNot",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "PRelu",
+    "Equal",
+    "Less",
+    "LessEqual",
+    "Greater",
+    "GreaterEqual",
+    "And",
+    "Or",
+    "Xor",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Where",
+]
 RENAMED = {"LessOrEqual": "LessEqual", "GreaterOrEqual": "GreaterEqual"}
 
 # ONNX operator -> (IR operator, {attribute: default}).

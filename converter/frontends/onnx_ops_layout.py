@@ -130,9 +130,7 @@ def scatter_elements(c: Context) -> Value:
 
 @onnx_op("ScatterND")
 def scatter_nd(c: Context) -> Value:
-    return c.emit(
-        "ScatterND", [c.need(0), c.as_i64(c.need(1)), c.need(2)], {"reduction": c.attr("reduction", "none")}
-    )
+    return c.emit("ScatterND", [c.need(0), c.as_i64(c.need(1)), c.need(2)], {"reduction": c.attr("reduction", "none")})
 
 
 @onnx_op("TensorScatter")

@@ -8,9 +8,18 @@ from edgec.converter.frontends.onnx_context import Context
 from edgec.converter.frontends.onnx_registry import HANDLERS, MAIN, onnx_op
 from edgec.converter.ir.graph import Value
 
-REDUCTIONS = (
-    "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare"
-).split()
+REDUCTIONS = [
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceSumSquare",
+]
 
 
 def _reduction(op: str) -> Callable[[Context], Value]:

@@ -180,7 +180,9 @@ def _interpolation(at: np.ndarray, size: int, attrs: dict[str, Any]) -> tuple[np
             floor = np.floor(position)
             half = position - floor
             mode = attrs["nearest_mode"]
-            up = {"floor": False, "ceil": half > 0, "round_prefer_floor": half > 0.5, "round_prefer_ceil": half >= 0.5}[mode]
+            up = {"floor": False, "ceil": half > 0, "round_prefer_floor": half > 0.5, "round_prefer_ceil": half >= 0.5}[
+                mode
+            ]
             matrix[row, int(np.clip(floor + up, 0, size - 1))] = 1.0
         elif attrs["mode"] == "linear":
             low = int(np.floor(position))
@@ -203,5 +205,3 @@ def _interpolation(at: np.ndarray, size: int, attrs: dict[str, Any]) -> tuple[np
             for tap, weight in zip(taps, weights):
                 matrix[row, int(np.clip(tap, 0, size - 1))] += weight
     return matrix, outside
-
-

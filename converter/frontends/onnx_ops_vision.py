@@ -112,7 +112,9 @@ def max_unpool(c: Context) -> Value:
     wanted = c.need_ints(c.input(2), "the output shape")[2:] if c.input(2) is not None else sizes
     total = shape[0] * shape[1] * int(np.prod(sizes))
     flat = c.like(np.zeros(total), x)
-    filled = c.emit("ScatterElements", [flat, c.reshape(index, [-1]), c.reshape(x, [-1])], {"axis": 0, "reduction": "none"})
+    filled = c.emit(
+        "ScatterElements", [flat, c.reshape(index, [-1]), c.reshape(x, [-1])], {"axis": 0, "reduction": "none"}
+    )
     if wanted == sizes:
         return c.reshape(filled, [*shape[:2], *sizes])
     if wanted != sizes:  # the indices count in the larger image
@@ -185,7 +187,9 @@ def deform_conv(c: Context) -> Value:
                 where.append(c.emit("Add", [moved, c.like((grid + kernel_at).reshape(1, -1), x)]))
             values = sampler.linear(where)  # [N, part, pixels]
             if mask is not None:
-                amount = c.slice(c.reshape(mask, [batch, offset_group * taps, pixels]), [g * taps + tap], [g * taps + tap + 1], [1])
+                amount = c.slice(
+                    c.reshape(mask, [batch, offset_group * taps, pixels]), [g * taps + tap], [g * taps + tap + 1], [1]
+                )
                 values = c.emit("Mul", [values, amount])
             planes.append(c.unsqueeze(values, [2]))
     groups = [c.emit("Concat", planes[g * taps : (g + 1) * taps], {"axis": 2}) for g in range(offset_group)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgec.converter.frontends.onnx_context import Context
-    from edgec.converter.ir.graph import Value
 
 Result = "Value | Sequence[Value | None]"
 Handler = Callable[["Context"], Any]
@@ -58,6 +57,7 @@ def load_all() -> None:
     """Imports the files that fill the table."""
     from edgec.converter.frontends import (  # noqa: F401
         onnx_ops_contrib,
+        onnx_ops_contrib_quant,  # behind onnx_ops_quant, whose handlers it repeats
         onnx_ops_control,
         onnx_ops_conv,
         onnx_ops_elementwise,
@@ -65,7 +65,6 @@ def load_all() -> None:
         onnx_ops_norm,
         onnx_ops_pool,
         onnx_ops_quant,
-        onnx_ops_contrib_quant,  # behind onnx_ops_quant, whose handlers it repeats
         onnx_ops_recurrent,
         onnx_ops_reduce,
         onnx_ops_resize,

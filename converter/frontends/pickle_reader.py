@@ -67,7 +67,14 @@ _DANGEROUS_ROOTS = {"nt", "posix", "os", "subprocess", "sys", "socket", "shutil"
                     "pydoc", "bdb", "pdb", "code", "pty", "timeit", "cProfile", "trace", "idlelib", "lib2to3", "asyncio"}  # fmt: skip
 _ALLOWED_IN_DANGEROUS = {("torch.serialization", "_get_layout")} | {
     ("torch.jit._pickle", f)
-    for f in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "build_tensor_from_id", "restore_type_tag")
+    for f in (
+        "build_intlist",
+        "build_tensorlist",
+        "build_doublelist",
+        "build_boollist",
+        "build_tensor_from_id",
+        "restore_type_tag",
+    )
 }
 
 
@@ -138,7 +145,9 @@ def make_tensor(storage: Any, offset: Any, shape: Any, stride: Any, dtype: str |
         raise BadFileError("a tensor of the checkpoint has no storage")
     size, steps = _ints(shape, "shape"), _ints(stride, "stride")
     if not isinstance(offset, int) or offset < 0 or len(size) != len(steps) or len(size) > 64:
-        raise BadFileError(f"a tensor of the checkpoint has the offset {str(offset)[:40]}, shape {size}, stride {steps}")
+        raise BadFileError(
+            f"a tensor of the checkpoint has the offset {str(offset)[:40]}, shape {size}, stride {steps}"
+        )
     if any(d < 0 for d in size) or any(s < 0 for s in steps):
         raise BadFileError(f"a tensor of the checkpoint has the shape {size} and stride {steps}")
     elements = storage.elements
@@ -156,14 +165,16 @@ def make_tensor(storage: Any, offset: Any, shape: Any, stride: Any, dtype: str |
 
 
 def classify(module: str, name: str) -> str:
-    """"known" (built here), "opaque" (a placeholder) or "dangerous" (the file is refused)."""
+    """ "known" (built here), "opaque" (a placeholder) or "dangerous" (the file is refused)."""
     if (module, name) in _KNOWN or (module, name) in _ALLOWED_IN_DANGEROUS:
         return "known"
-    if module in ("torch", "torch.storage") and (name in STORAGES or name in DTYPES or name in ("_TypedStorage", "TypedStorage")):
+    if module in ("torch", "torch.storage") and (
+        name in STORAGES or name in DTYPES or name in ("_TypedStorage", "TypedStorage")
+    ):
         return "known"
     if name in _HARMLESS_STDLIB.get(module, ()):
         return "opaque"
-    root = module.split(".")[0]
+    root = module.split(".", maxsplit=1)[0]
     if module in _HARMLESS_STDLIB or root in ("builtins", "__builtin__") or root in sys.stdlib_module_names:
         return "dangerous"
     if any(module == d or module.startswith(d + ".") for d in _DANGEROUS_ROOTS) or "." in name:
@@ -194,8 +205,10 @@ def _ordered(args: Sequence[Any]) -> Any:
 
 
 def _hashable(key: Any) -> bool:
-    return key is None or isinstance(key, (str, int, float, bool, bytes, Global)) or (
-        isinstance(key, tuple) and all(_hashable(k) for k in key)
+    return (
+        key is None
+        or isinstance(key, (str, int, float, bool, bytes, Global))
+        or (isinstance(key, tuple) and all(_hashable(k) for k in key))
     )
 
 
@@ -283,7 +296,12 @@ class Unpickler:
                     raise self._bad(f"{target} with unusable arguments: {e}") from None
             if str(target) == "_codecs.encode":
                 return str(args[0]).encode("latin1", "replace") if args else b""
-            if target.module in ("builtins", "__builtin__", "collections") and target.name in ("set", "frozenset", "list", "tuple"):
+            if target.module in ("builtins", "__builtin__", "collections") and target.name in (
+                "set",
+                "frozenset",
+                "list",
+                "tuple",
+            ):
                 return list(args[0]) if args and isinstance(args[0], (list, tuple)) else []
             if target.module in ("builtins", "__builtin__", "collections") and target.name in ("dict", "defaultdict"):
                 return {}
@@ -319,7 +337,16 @@ class Unpickler:
                 self._step(opcode.name, arg)
         except (BadFileError, RecursionError):
             raise
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, UnicodeDecodeError, EOFError) as e:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            OverflowError,
+            MemoryError,
+            UnicodeDecodeError,
+            EOFError,
+        ) as e:
             raise self._bad(f"{type(e).__name__}: {str(e)[:100]}") from None
         raise self._bad("it has no end")
 
@@ -381,10 +408,7 @@ class Unpickler:
         elif op == "STACK_GLOBAL":
             name, module = self._pop(), self._pop()
             stack.append(self._global(module, name))
-        elif op == "REDUCE":
-            args, target = self._pop(), self._pop()
-            stack.append(self._call(target, args))
-        elif op == "NEWOBJ":
+        elif op == "REDUCE" or op == "NEWOBJ":
             args, target = self._pop(), self._pop()
             stack.append(self._call(target, args))
         elif op == "NEWOBJ_EX":

@@ -1,12 +1,12 @@
 """Input shapes as users write them.
 
-    1x3x224x224            the first (or only) input
-    x:1x3x224x224          by name
-    x:[1,3,224,224]        the same
-    x:1x3x(224..640)x(224..640)   dimensions that may vary within a range
-    batchx3x224x224        a named dimension that may be anything
-    [batch(1..8),3,224,224]       a named dimension with a range
-    tokens:1x64:int64             with the data type, where the source does not say it
+1x3x224x224            the first (or only) input
+x:1x3x224x224          by name
+x:[1,3,224,224]        the same
+x:1x3x(224..640)x(224..640)   dimensions that may vary within a range
+batchx3x224x224        a named dimension that may be anything
+[batch(1..8),3,224,224]       a named dimension with a range
+tokens:1x64:int64             with the data type, where the source does not say it
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def parse_shape(text: str) -> InputShape:
     dtype = _DTYPES.get(body.lower()) if name else None
     if dtype is not None:
         name, _, body = name.rpartition(":")
-    if body.startswith("[") and body.endswith("]"):
-        tokens = [t.strip() for t in body[1:-1].split(",") if t.strip()]
-    elif body.startswith("(") and body.endswith(")") and ".." not in body:
+    if (body.startswith("[") and body.endswith("]")) or (
+        body.startswith("(") and body.endswith(")") and ".." not in body
+    ):
         tokens = [t.strip() for t in body[1:-1].split(",") if t.strip()]
     elif "," in body:
         tokens = [t.strip() for t in body.split(",")]
@@ -150,7 +150,9 @@ def bind_shapes(shapes: Sequence[InputShape], names: Sequence[str]) -> dict[str,
         elif free:
             name = free.pop(0)
             dims = tuple(
-                Symbol(d.name.replace("input_dim", f"{name}_dim", 1), d.minimum, d.maximum) if isinstance(d, Symbol) else d
+                Symbol(d.name.replace("input_dim", f"{name}_dim", 1), d.minimum, d.maximum)
+                if isinstance(d, Symbol)
+                else d
                 for d in shape.dims
             )
             result[name] = InputShape(name, dims, shape.dtype)

@@ -36,7 +36,9 @@ def _grouped_mm(x: Any, weight: Any, offs: Any = None, bias: Any = None, out_dty
     return result if bias is None else result + bias
 
 
-def _attention(x: Any, heads: int, qkv: tuple[Any, Any], out: tuple[Any, Any], mask: Any, mask_type: Any) -> tuple[Any, Any]:
+def _attention(
+    x: Any, heads: int, qkv: tuple[Any, Any], out: tuple[Any, Any], mask: Any, mask_type: Any
+) -> tuple[Any, Any]:
     """Self-attention of x [B, L, E] as torch's fused inference kernels define it; mask: true (or not 0) hides."""
     import torch
     from torch.nn import functional
@@ -50,7 +52,9 @@ def _attention(x: Any, heads: int, qkv: tuple[Any, Any], out: tuple[Any, Any], m
             hidden = hidden.view(batch, 1, 1, length)
         scores = scores.masked_fill(hidden, float("-inf"))
     weights = torch.softmax(scores, -1)
-    return functional.linear(torch.matmul(weights, parts[2]).transpose(1, 2).reshape(batch, length, width), *out), weights
+    return functional.linear(
+        torch.matmul(weights, parts[2]).transpose(1, 2).reshape(batch, length, width), *out
+    ), weights
 
 
 _KEY_PADDING = 1  # mask_type of [B, L]; 0 is [L, L], 2 is both merged

@@ -43,7 +43,11 @@ def quiet() -> Iterator[None]:
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -172,7 +176,9 @@ def make_inputs(shapes: Sequence[InputShape], call: Callable[..., Any]) -> tuple
 
 def _about_types(error: BaseException) -> bool:
     text = str(error).lower()
-    return any(w in text for w in ("dtype", "scalar type", "type", "indices", "expected tensor for argument", "long", "bool"))
+    return any(
+        w in text for w in ("dtype", "scalar type", "type", "indices", "expected tensor for argument", "long", "bool")
+    )
 
 
 def symbols_of(shapes: Sequence[InputShape]) -> bool:
@@ -227,7 +233,7 @@ def _dynamo(program: Any) -> bytes:
 
 
 def _rename_outputs(graph: Any, names: Mapping[str, str]) -> None:
-    """"linear_3" says nothing to a user: outputs are called output, or output_0..."""
+    """ "linear_3" says nothing to a user: outputs are called output, or output_0..."""
     for node in graph.node:
         for refs in (node.input, node.output):
             for i, name in enumerate(refs):
@@ -403,7 +409,9 @@ def script_input_types(module: Any) -> list[tuple[str, str, list[int] | None, st
         if isinstance(kind, torch._C.TensorType):
             sizes = kind.sizes()
             dtype = str(kind.dtype()).replace("torch.", "") if kind.dtype() is not None else None
-        name = value.debugName().rsplit(".", 1)[0] if value.debugName().rsplit(".", 1)[-1].isdigit() else value.debugName()
+        name = (
+            value.debugName().rsplit(".", 1)[0] if value.debugName().rsplit(".", 1)[-1].isdigit() else value.debugName()
+        )
         result.append((name, str(kind), [int(s) for s in sizes] if sizes else None, dtype))
     return result
 
@@ -510,7 +518,8 @@ def load_factory(spec: str, folder: str | None = None) -> Any:
             target = getattr(target, part)
     except ImportError as e:
         raise InvalidArgumentError(
-            f"--model '{spec}': cannot import '{module_name}' ({e})", hint=f"run it from the folder that holds it (now {os.getcwd()})"
+            f"--model '{spec}': cannot import '{module_name}' ({e})",
+            hint=f"run it from the folder that holds it (now {os.getcwd()})",
         ) from None
     except AttributeError as e:
         raise InvalidArgumentError(f"--model '{spec}': {e}") from None

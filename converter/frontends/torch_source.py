@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec import errors
-from edgec.converter.errors import BadFileError, InvalidArgumentError, MissingDependency, ResourceError, ShapeError, UnsupportedError
+from edgec.converter.errors import (
+    BadFileError,
+    InvalidArgumentError,
+    MissingDependency,
+    ResourceError,
+    ShapeError,
+    UnsupportedError,
+)
 from edgec.converter.frontends.checkpoint import matching_names, read_checkpoint
 from edgec.converter.frontends.detect import Kind, Source, detect
 from edgec.converter.frontends.pickle_reader import Global, Opaque, Tensor, Unpickler
@@ -167,7 +174,11 @@ def scan_archive(source: Source) -> None:
 
 
 def _is_storage(name: str) -> bool:
-    return name.rsplit("/", 1)[-1].isdigit() or "/weight_" in name or "/constants/" in name and name.rsplit("/", 1)[-1].isdigit()
+    return (
+        name.rsplit("/", 1)[-1].isdigit()
+        or "/weight_" in name
+        or ("/constants/" in name and name.rsplit("/", 1)[-1].isdigit())
+    )
 
 
 def _scan_pickle(data: bytes, where: str, kind: Kind) -> None:
@@ -230,12 +241,20 @@ def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape]
         np.savez(folder / "given.npz", **{str(i): a for i, a in enumerate(arrays)})
         request["inputs"] = str(folder / "given.npz")
     (folder / "request.json").write_text(json.dumps(request))
-    environment = {k: v for k, v in os.environ.items() if k in _KEPT_ENVIRONMENT or k.startswith(("LC_", "OMP_", "MKL_"))}
+    environment = {
+        k: v for k, v in os.environ.items() if k in _KEPT_ENVIRONMENT or k.startswith(("LC_", "OMP_", "MKL_"))
+    }
     environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in sys.path if p)
     command = [sys.executable, "-m", "edgec.converter.frontends.torch_worker", str(folder / "request.json")]
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHILD_SECONDS, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=CHILD_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise ResourceError(f"{source.path}: loading it took more than {CHILD_SECONDS} s; it was stopped") from None
@@ -243,7 +262,8 @@ def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape]
     if not result_file.is_file():
         tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
         raise ResourceError(
-            f"{source.path}: the process that loaded it ended with status {done.returncode}" + (f": {' | '.join(tail)}" if tail else ""),
+            f"{source.path}: the process that loaded it ended with status {done.returncode}"
+            + (f": {' | '.join(tail)}" if tail else ""),
             hint="a negative status is a signal: -9 or -24 means that a memory or time limit was reached",
         )
     result = json.loads(result_file.read_text())
@@ -270,7 +290,9 @@ def _child_error(source: Source, result: dict[str, Any]) -> errors.Error:
     if "ModuleNotFoundError" in message:
         package = message.split("'")[1] if "'" in message else "onnxscript"
         return MissingDependency(package, f"Reading a {source.kind.value}", PIP)
-    return BadFileError(f"{source.path}: PyTorch cannot load this {source.kind.value} ({message.splitlines()[0][:300]})")
+    return BadFileError(
+        f"{source.path}: PyTorch cannot load this {source.kind.value} ({message.splitlines()[0][:300]})"
+    )
 
 
 def _load(path: Path) -> list[np.ndarray]:
@@ -321,7 +343,10 @@ def load_weights(network: Any, source: Source) -> str:
     missing = [n for n in own if n not in names and not n.endswith("num_batches_tracked")]
     wrong = [n for n in names if tuple(own[n].shape) != checkpoint.tensors[names[n]].shape]
     if missing or wrong:
-        rows = [f"{n}: the network wants {list(own[n].shape)}, the file has {list(checkpoint.tensors[names[n]].shape)}" for n in wrong[:5]]
+        rows = [
+            f"{n}: the network wants {list(own[n].shape)}, the file has {list(checkpoint.tensors[names[n]].shape)}"
+            for n in wrong[:5]
+        ]
         rows += [f"{n} {list(own[n].shape)}: not in the file" for n in missing[:5]]
         raise UnsupportedError(
             f"{source.path} does not fit the network: {len(missing)} tensors missing, {len(wrong)} of another shape\n  "

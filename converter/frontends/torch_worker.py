@@ -23,7 +23,11 @@ def limit(seconds: int, memory: int, file_size: int) -> None:
         import resource
     except ImportError:
         return
-    for kind, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, file_size)):
+    for kind, value in (
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, file_size),
+    ):
         with contextlib.suppress(ValueError, OSError):
             hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -56,7 +60,11 @@ def main(request_path: str) -> int:
         if isinstance(e, Error):
             result = {"error": type(e).__name__, "message": e.message, "hint": e.hint}
         else:
-            result = {"error": "", "message": f"{type(e).__name__}: {str(e)[:2000]}", "trace": traceback.format_exc()[-4000:]}
+            result = {
+                "error": "",
+                "message": f"{type(e).__name__}: {str(e)[:2000]}",
+                "trace": traceback.format_exc()[-4000:],
+            }
     (out / "result.json").write_text(json.dumps(result))
     return 0
 
@@ -85,7 +93,12 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     (out / "model.onnx").write_bytes(exported.model)
     np.savez(out / "inputs.npz", **{str(i): a for i, a in enumerate(exported.inputs)})
     np.savez(out / "outputs.npz", **{str(i): a for i, a in enumerate(exported.outputs)})
-    return {"strategy": exported.strategy, "notes": exported.notes, "names": exported.input_names, "torch": torch.__version__}
+    return {
+        "strategy": exported.strategy,
+        "notes": exported.notes,
+        "names": exported.input_names,
+        "torch": torch.__version__,
+    }
 
 
 if __name__ == "__main__":

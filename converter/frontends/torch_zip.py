@@ -95,9 +95,25 @@ class ZipReader:
         for _ in range(total):
             if at + _CENTRAL.size > end or self._data[at : at + 4] != b"PK\x01\x02":
                 raise self._bad("the zip directory is damaged")
-            (_, made, _, flags, method, _, _, crc, packed, full, n_name, n_extra, n_comment, _, _, attributes, local) = (
-                _CENTRAL.unpack_from(self._data, at)
-            )
+            (
+                _,
+                made,
+                _,
+                flags,
+                method,
+                _,
+                _,
+                crc,
+                packed,
+                full,
+                n_name,
+                n_extra,
+                n_comment,
+                _,
+                _,
+                attributes,
+                local,
+            ) = _CENTRAL.unpack_from(self._data, at)
             name_at = at + _CENTRAL.size
             if name_at + n_name + n_extra + n_comment > end:
                 raise self._bad("the zip directory is damaged")

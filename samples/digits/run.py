@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import edgec
 import numpy as np
 import torch
 from net import DigitsNet, load_split
+
+import edgec
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent.parent / "build" / "digits.edge"

@@ -64,7 +64,9 @@ class GhostBottleneck(nn.Module):
         self.shortcut = (
             nn.Identity()
             if stride == 1 and inputs == outputs
-            else nn.Sequential(ConvNorm(inputs, inputs, 3, stride, inputs, None), ConvNorm(inputs, outputs, 1, activation=None))
+            else nn.Sequential(
+                ConvNorm(inputs, inputs, 3, stride, inputs, None), ConvNorm(inputs, outputs, 1, activation=None)
+            )
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +85,9 @@ class GroupedBottleneck(nn.Module):
         last.ends_branch = True
         self.layers = nn.Sequential(*layers, last)
         self.shortcut = (
-            nn.Identity() if stride == 1 and inputs == outputs else ConvNorm(inputs, outputs, 1, stride, activation=None)
+            nn.Identity()
+            if stride == 1 and inputs == outputs
+            else ConvNorm(inputs, outputs, 1, stride, activation=None)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,14 +109,24 @@ class DenseLayer(nn.Module):
 
 
 def dense_net(growth: int = 8) -> nn.Module:
-    layers: list[nn.Module] = [nn.Conv2d(3, 16, 7, 2, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 16, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     channels = 16
     for block, depth in enumerate((3, 4, 3)):
         for _ in range(depth):
             layers.append(DenseLayer(channels, growth))
             channels += growth
         if block < 2:
-            layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
+            layers += [
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+                nn.Conv2d(channels, channels // 2, 1, bias=False),
+                nn.AvgPool2d(2),
+            ]
             channels //= 2
     return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), Head(channels))
 
@@ -122,7 +136,9 @@ class Factorized(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int]) -> None:
         padding = (kernel[0] // 2, kernel[1] // 2)
-        super().__init__(nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False), nn.BatchNorm2d(outputs, 1e-3), nn.ReLU())
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False), nn.BatchNorm2d(outputs, 1e-3), nn.ReLU()
+        )
 
 
 class Inception(nn.Module):
@@ -132,7 +148,9 @@ class Inception(nn.Module):
         super().__init__()
         self.one = ConvNorm(inputs, width, 1)
         self.five = nn.Sequential(ConvNorm(inputs, width, 1), ConvNorm(width, width, 5))
-        self.seven = nn.Sequential(ConvNorm(inputs, width, 1), Factorized(width, width, (1, 7)), Factorized(width, width, (7, 1)))
+        self.seven = nn.Sequential(
+            ConvNorm(inputs, width, 1), Factorized(width, width, (1, 7)), Factorized(width, width, (7, 1))
+        )
         self.pool = nn.Sequential(nn.AvgPool2d(3, 1, 1), ConvNorm(inputs, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,7 +175,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.layers = nn.Sequential(
-            ConvNorm(inputs, hidden, 1), ConvNorm(hidden, hidden, kernel, stride, hidden), ConvNorm(hidden, outputs, 1, activation=None)
+            ConvNorm(inputs, hidden, 1),
+            ConvNorm(hidden, hidden, kernel, stride, hidden),
+            ConvNorm(hidden, outputs, 1, activation=None),
         )
         self.shortcut = stride == 1 and inputs == outputs
 
@@ -210,7 +230,11 @@ class ShuffleUnit(nn.Module):
         n, c, h, w = y.shape
         y = y.view(n, self.groups, c // self.groups, h, w).transpose(1, 2).reshape(n, c, h, w)
         y = self.last(self.depthwise(y))
-        return torch.relu(x + y) if self.stride == 1 else torch.relu(torch.cat([nn.functional.avg_pool2d(x, 3, 2, 1), y], 1))
+        return (
+            torch.relu(x + y)
+            if self.stride == 1
+            else torch.relu(torch.cat([nn.functional.avg_pool2d(x, 3, 2, 1), y], 1))
+        )
 
 
 class MixerBlock(nn.Module):
@@ -286,7 +310,9 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.locate = nn.Sequential(nn.Conv2d(3, 8, 7, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 6))
+        self.locate = nn.Sequential(
+            nn.Conv2d(3, 8, 7, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 6)
+        )
         self.network = nn.Sequential(ConvNorm(3, 16, 3, 2), Head(16))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -303,29 +329,85 @@ architecture("mobilenet_v4")(lambda: (nn.Sequential(
     _stem(), ConvNorm(16, 16, 3, 2), UniversalBottleneck(16, 24, 5, 5, 2), UniversalBottleneck(24, 24, 0, 3, 1),
     UniversalBottleneck(24, 24, 3, 0, 1), UniversalBottleneck(24, 32, 3, 3, 2), UniversalBottleneck(32, 32, 0, 0, 1),
     ConvNorm(32, 64, 1), Head(64)), image()))  # fmt: skip
-architecture("ghostnet")(lambda: (nn.Sequential(
-    _stem(), GhostBottleneck(16, 16, 16, 1), GhostBottleneck(16, 48, 25, 2), GhostBottleneck(25, 72, 24, 1), Head(24)), image()))
+architecture("ghostnet")(
+    lambda: (
+        nn.Sequential(
+            _stem(),
+            GhostBottleneck(16, 16, 16, 1),
+            GhostBottleneck(16, 48, 25, 2),
+            GhostBottleneck(25, 72, 24, 1),
+            Head(24),
+        ),
+        image(),
+    )
+)
 architecture("regnet_y")(lambda: (nn.Sequential(
     _stem(), GroupedBottleneck(16, 24, 24, 2, 3, True), GroupedBottleneck(24, 24, 24, 1, 3, True),
     GroupedBottleneck(24, 40, 40, 2, 5, True), Head(40)), image()))  # fmt: skip
-architecture("resnext")(lambda: (nn.Sequential(
-    _stem(), GroupedBottleneck(16, 32, 64, 1, 8, False), GroupedBottleneck(64, 64, 128, 2, 8, False), Head(128)), image()))
-architecture("se_resnet")(lambda: (nn.Sequential(
-    _stem(), GroupedBottleneck(16, 16, 64, 1, 1, True), GroupedBottleneck(64, 32, 128, 2, 1, True), Head(128)), image()))
+architecture("resnext")(
+    lambda: (
+        nn.Sequential(
+            _stem(), GroupedBottleneck(16, 32, 64, 1, 8, False), GroupedBottleneck(64, 64, 128, 2, 8, False), Head(128)
+        ),
+        image(),
+    )
+)
+architecture("se_resnet")(
+    lambda: (
+        nn.Sequential(
+            _stem(), GroupedBottleneck(16, 16, 64, 1, 1, True), GroupedBottleneck(64, 32, 128, 2, 1, True), Head(128)
+        ),
+        image(),
+    )
+)
 architecture("densenet")(lambda: (dense_net(), image()))
-architecture("inception_v3")(lambda: (nn.Sequential(
-    _stem(), Inception(16, 12), Reduction(48, 16), Inception(64, 12), Head(48)), image()))
-architecture("mnasnet")(lambda: (nn.Sequential(
-    _stem(), InvertedResidual(16, 24, 3, 2, 3), InvertedResidual(24, 24, 3, 1, 3), InvertedResidual(24, 40, 5, 2, 6), Head(40)), image()))
-architecture("xception")(lambda: (nn.Sequential(_stem(), SeparableBlock(16, 24), SeparableBlock(24, 40), nn.ReLU(), Head(40)), image()))
-architecture("repvgg")(lambda: (nn.Sequential(
-    RepVGGBlock(3, 16, 2), RepVGGBlock(16, 16, 1), RepVGGBlock(16, 32, 2), RepVGGBlock(32, 32, 1), Head(32)), image()))
-architecture("shufflenet_v1")(lambda: (nn.Sequential(
-    _stem(24), ShuffleUnit(24, 3, 2), ShuffleUnit(48, 3, 1), ShuffleUnit(48, 3, 2), Head(96)), image()))
+architecture("inception_v3")(
+    lambda: (nn.Sequential(_stem(), Inception(16, 12), Reduction(48, 16), Inception(64, 12), Head(48)), image())
+)
+architecture("mnasnet")(
+    lambda: (
+        nn.Sequential(
+            _stem(),
+            InvertedResidual(16, 24, 3, 2, 3),
+            InvertedResidual(24, 24, 3, 1, 3),
+            InvertedResidual(24, 40, 5, 2, 6),
+            Head(40),
+        ),
+        image(),
+    )
+)
+architecture("xception")(
+    lambda: (nn.Sequential(_stem(), SeparableBlock(16, 24), SeparableBlock(24, 40), nn.ReLU(), Head(40)), image())
+)
+architecture("repvgg")(
+    lambda: (
+        nn.Sequential(
+            RepVGGBlock(3, 16, 2), RepVGGBlock(16, 16, 1), RepVGGBlock(16, 32, 2), RepVGGBlock(32, 32, 1), Head(32)
+        ),
+        image(),
+    )
+)
+architecture("shufflenet_v1")(
+    lambda: (
+        nn.Sequential(_stem(24), ShuffleUnit(24, 3, 2), ShuffleUnit(48, 3, 1), ShuffleUnit(48, 3, 2), Head(96)),
+        image(),
+    )
+)
 architecture("mlp_mixer")(lambda: (Mixer(), image()))
-architecture("eca_net")(lambda: (nn.Sequential(_stem(), EfficientChannelAttention(), ConvNorm(16, 32, 3, 2), EfficientChannelAttention(), Head(32)), image()))
-architecture("cbam")(lambda: (nn.Sequential(_stem(), BlockAttention(16), ConvNorm(16, 32, 3, 2), BlockAttention(32), Head(32)), image()))
-architecture("res2net")(lambda: (nn.Sequential(_stem(), SplitScales(16), ConvNorm(16, 32, 3, 2), SplitScales(32), Head(32)), image()))
+architecture("eca_net")(
+    lambda: (
+        nn.Sequential(
+            _stem(), EfficientChannelAttention(), ConvNorm(16, 32, 3, 2), EfficientChannelAttention(), Head(32)
+        ),
+        image(),
+    )
+)
+architecture("cbam")(
+    lambda: (nn.Sequential(_stem(), BlockAttention(16), ConvNorm(16, 32, 3, 2), BlockAttention(32), Head(32)), image())
+)
+architecture("res2net")(
+    lambda: (nn.Sequential(_stem(), SplitScales(16), ConvNorm(16, 32, 3, 2), SplitScales(32), Head(32)), image())
+)
 architecture("spatial_transformer")(lambda: (SpatialTransformer(), image()))
 architecture("vgg")(lambda: (nn.Sequential(
     nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),

@@ -20,7 +20,8 @@ class CrossStage(nn.Module):
         self.left = ConvNorm(inputs, half, 1, activation=nn.SiLU)
         self.right = ConvNorm(inputs, half, 1, activation=nn.SiLU)
         self.blocks = nn.ModuleList(
-            nn.Sequential(ConvNorm(half, half, 1, activation=nn.SiLU), ConvNorm(half, half, activation=nn.SiLU)) for _ in range(depth)
+            nn.Sequential(ConvNorm(half, half, 1, activation=nn.SiLU), ConvNorm(half, half, activation=nn.SiLU))
+            for _ in range(depth)
         )
         self.merge = ConvNorm(2 * half, outputs, 1, activation=nn.SiLU)
 
@@ -53,19 +54,28 @@ class YoloV5(nn.Module):
         super().__init__()
         self.outputs = 5 + classes
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 6, 2, 2, bias=False), nn.BatchNorm2d(8), nn.SiLU())
-        self.low = nn.Sequential(ConvNorm(8, 16, 3, 2, activation=nn.SiLU), CrossStage(16, 16), ConvNorm(16, 32, 3, 2, activation=nn.SiLU), CrossStage(32, 32))
+        self.low = nn.Sequential(
+            ConvNorm(8, 16, 3, 2, activation=nn.SiLU),
+            CrossStage(16, 16),
+            ConvNorm(16, 32, 3, 2, activation=nn.SiLU),
+            CrossStage(32, 32),
+        )
         self.high = nn.Sequential(ConvNorm(32, 48, 3, 2, activation=nn.SiLU), CrossStage(48, 48), FastPyramidPool(48))
         self.lateral = ConvNorm(48, 32, 1, activation=nn.SiLU)
         self.merge = CrossStage(64, 32)
         self.down = ConvNorm(32, 32, 3, 2, activation=nn.SiLU)
         self.last = CrossStage(80, 48)
         self.heads = nn.ModuleList([nn.Conv2d(32, 3 * self.outputs, 1), nn.Conv2d(48, 3 * self.outputs, 1)])
-        self.register_buffer("anchors", torch.tensor([[[10.0, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]]]))
+        self.register_buffer(
+            "anchors", torch.tensor([[[10.0, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]]])
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.low(self.stem(x))
         high = self.high(low)
-        merged = self.merge(torch.cat([functional.interpolate(self.lateral(high), scale_factor=2.0, mode="nearest"), low], 1))
+        merged = self.merge(
+            torch.cat([functional.interpolate(self.lateral(high), scale_factor=2.0, mode="nearest"), low], 1)
+        )
         levels = [merged, self.last(torch.cat([self.down(merged), high], 1))]
         boxes = []
         for level, (features, head) in enumerate(zip(levels, self.heads, strict=True)):
@@ -86,7 +96,9 @@ class SingleShot(nn.Module):
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
         self.classes = classes
-        self.stages = nn.ModuleList([nn.Sequential(ConvNorm(3, 16, 3, 2), ConvNorm(16, 24, 3, 2)), ConvNorm(24, 32, 3, 2)])
+        self.stages = nn.ModuleList(
+            [nn.Sequential(ConvNorm(3, 16, 3, 2), ConvNorm(16, 24, 3, 2)), ConvNorm(24, 32, 3, 2)]
+        )
         self.scores = nn.ModuleList(nn.Conv2d(c, 4 * classes, 3, padding=1) for c in (24, 32))
         self.offsets = nn.ModuleList(nn.Conv2d(c, 16, 3, padding=1) for c in (24, 32))
         self.register_buffer("defaults", torch.rand(1, 4 * (16 * 16 + 8 * 8), 4))
@@ -131,7 +143,10 @@ class AtrousPyramid(nn.Module):
         super().__init__()
         self.one = ConvNorm(inputs, width, 1)
         self.dilated = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(inputs, width, 3, padding=r, dilation=r, bias=False), nn.BatchNorm2d(width), nn.ReLU()) for r in (2, 4, 6)
+            nn.Sequential(
+                nn.Conv2d(inputs, width, 3, padding=r, dilation=r, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            )
+            for r in (2, 4, 6)
         )
         self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(inputs, width, 1), nn.ReLU())
         self.merge = ConvNorm(5 * width, width, 1)
@@ -154,7 +169,9 @@ class DeepLab(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.low(x)
-        y = functional.interpolate(self.pyramid(self.high(low)), size=low.shape[-2:], mode="bilinear", align_corners=False)
+        y = functional.interpolate(
+            self.pyramid(self.high(low)), size=low.shape[-2:], mode="bilinear", align_corners=False
+        )
         y = self.head(torch.cat([y, self.project(low)], 1))
         return functional.interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
@@ -170,8 +187,13 @@ class PyramidScene(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.backbone(x)
-        parts = [functional.interpolate(level(y), size=y.shape[2:], mode="bilinear", align_corners=True) for level in self.levels]
-        return functional.interpolate(self.head(torch.cat([y, *parts], 1)), scale_factor=4, mode="bilinear", align_corners=True)
+        parts = [
+            functional.interpolate(level(y), size=y.shape[2:], mode="bilinear", align_corners=True)
+            for level in self.levels
+        ]
+        return functional.interpolate(
+            self.head(torch.cat([y, *parts], 1)), scale_factor=4, mode="bilinear", align_corners=True
+        )
 
 
 class FeaturePyramid(nn.Module):
@@ -213,7 +235,9 @@ class HighResolution(nn.Module):
             high, low = self.high[i](high), self.low[i](low)
             risen = functional.interpolate(self.rise[i](low), size=high.shape[-2:], mode="bilinear", align_corners=True)
             high, low = torch.relu(high + risen), torch.relu(low + self.fall[i](high))
-        return self.head(torch.cat([high, functional.interpolate(low, size=high.shape[-2:], mode="bilinear", align_corners=True)], 1))
+        return self.head(
+            torch.cat([high, functional.interpolate(low, size=high.shape[-2:], mode="bilinear", align_corners=True)], 1)
+        )
 
 
 class FullScaleUNet(nn.Module):
@@ -235,8 +259,21 @@ class FullScaleUNet(nn.Module):
         def resized(y: Tensor, like: Tensor) -> Tensor:
             return functional.interpolate(y, size=like.shape[-2:], mode="bilinear")
 
-        middle = self.middle(torch.cat([self.to_middle[0](functional.max_pool2d(one, 2)), self.to_middle[1](two), resized(self.to_middle[2](three), two)], 1))
-        top = self.top(torch.cat([self.to_top[0](one), resized(self.to_top[1](middle), one), resized(self.to_top[2](three), one)], 1))
+        middle = self.middle(
+            torch.cat(
+                [
+                    self.to_middle[0](functional.max_pool2d(one, 2)),
+                    self.to_middle[1](two),
+                    resized(self.to_middle[2](three), two),
+                ],
+                1,
+            )
+        )
+        top = self.top(
+            torch.cat(
+                [self.to_top[0](one), resized(self.to_top[1](middle), one), resized(self.to_top[2](three), one)], 1
+            )
+        )
         return torch.sigmoid(self.heads[0](top)), torch.sigmoid(resized(self.heads[1](middle), x))
 
 
@@ -262,9 +299,12 @@ class EnhancedSuperResolution(nn.Module):
         super().__init__()
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)) for _ in range(3)
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(3)
         )
-        self.tail = nn.Sequential(nn.Conv2d(width, width * scale**2, 3, padding=1), nn.PixelShuffle(scale), nn.Conv2d(width, 3, 3, padding=1))
+        self.tail = nn.Sequential(
+            nn.Conv2d(width, width * scale**2, 3, padding=1), nn.PixelShuffle(scale), nn.Conv2d(width, 3, 3, padding=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x - 0.4)
@@ -279,7 +319,11 @@ class BicubicResidual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, padding_mode="reflect"), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1, padding_mode="replicate"))
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1, padding_mode="reflect"),
+            nn.ReLU(),
+            nn.Conv2d(16, 3, 3, padding=1, padding_mode="replicate"),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         large = functional.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
@@ -299,7 +343,9 @@ class ModulatedLayer(nn.Module):
         style = self.style(w) + 1
         weight = self.weight.unsqueeze(0) * style[:, None, :, None, None]
         scale = torch.rsqrt(weight.square().sum((2, 3, 4)) + 1e-8)
-        y = functional.conv_transpose2d(x * style[:, :, None, None], self.weight.transpose(0, 1), stride=2, padding=1, output_padding=1)
+        y = functional.conv_transpose2d(
+            x * style[:, :, None, None], self.weight.transpose(0, 1), stride=2, padding=1, output_padding=1
+        )
         return functional.leaky_relu(y * scale[:, :, None, None] + self.noise, 0.2) * 2**0.5
 
 
@@ -330,9 +376,16 @@ class CycleGenerator(nn.Module):
             nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), nn.InstanceNorm2d(width), nn.ReLU(),
             nn.Conv2d(width, 2 * width, 3, 2, 1), nn.InstanceNorm2d(2 * width, affine=True), nn.ReLU(),
         )  # fmt: skip
-        self.block = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(2 * width, 2 * width, 3), nn.InstanceNorm2d(2 * width), nn.ReLU())
+        self.block = nn.Sequential(
+            nn.ReflectionPad2d(1), nn.Conv2d(2 * width, 2 * width, 3), nn.InstanceNorm2d(2 * width), nn.ReLU()
+        )
         self.up = nn.Sequential(
-            nn.ConvTranspose2d(2 * width, width, 3, 2, 1, 1), nn.InstanceNorm2d(width), nn.ReLU(), nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()
+            nn.ConvTranspose2d(2 * width, width, 3, 2, 1, 1),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(width, 3, 7),
+            nn.Tanh(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -393,10 +446,35 @@ architecture("fpn")(lambda: (FeaturePyramid(), image()))
 architecture("hrnet")(lambda: (HighResolution(), image()))
 architecture("unet_3_plus")(lambda: (FullScaleUNet(), image(62)))
 architecture("hourglass")(lambda: (nn.Sequential(ConvNorm(3, 16), Hourglass(), nn.Conv2d(16, 7, 1)), image(32)))
-architecture("espcn")(lambda: (nn.Sequential(nn.Conv2d(1, 24, 5, padding=2), nn.Tanh(), nn.Conv2d(24, 16, 3, padding=1), nn.Tanh(), nn.Conv2d(16, 9, 3, padding=1), nn.PixelShuffle(3)), image(24, channels=1)))
+architecture("espcn")(
+    lambda: (
+        nn.Sequential(
+            nn.Conv2d(1, 24, 5, padding=2),
+            nn.Tanh(),
+            nn.Conv2d(24, 16, 3, padding=1),
+            nn.Tanh(),
+            nn.Conv2d(16, 9, 3, padding=1),
+            nn.PixelShuffle(3),
+        ),
+        image(24, channels=1),
+    )
+)
 architecture("edsr")(lambda: (EnhancedSuperResolution(), image(24)))
 architecture("vdsr_bicubic")(lambda: (BicubicResidual(), image(24)))
-architecture("fsrcnn")(lambda: (nn.Sequential(nn.Conv2d(1, 16, 5, padding=2), nn.PReLU(16), nn.Conv2d(16, 8, 1), nn.PReLU(8), nn.Conv2d(8, 8, 3, padding=1), nn.PReLU(8), nn.ConvTranspose2d(8, 1, 9, 3, 4, 2)), image(24, channels=1)))
+architecture("fsrcnn")(
+    lambda: (
+        nn.Sequential(
+            nn.Conv2d(1, 16, 5, padding=2),
+            nn.PReLU(16),
+            nn.Conv2d(16, 8, 1),
+            nn.PReLU(8),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.PReLU(8),
+            nn.ConvTranspose2d(8, 1, 9, 3, 4, 2),
+        ),
+        image(24, channels=1),
+    )
+)
 architecture("style_decoder")(lambda: (StyleDecoder(), (torch.randn(2, 16),)))
 architecture("cycle_gan")(lambda: (CycleGenerator(), image(32)))
 architecture("diffusion_unet")(lambda: (DiffusionUNet(), (torch.randn(2, 3, 16, 16), torch.tensor([3.0, 40.0]))))

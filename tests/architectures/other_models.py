@@ -15,7 +15,9 @@ class PointNet(nn.Module):
         super().__init__()
         self.transform = nn.Sequential(nn.Conv1d(3, 32, 1), nn.BatchNorm1d(32), nn.ReLU())
         self.matrix = nn.Linear(32, 9)
-        self.features = nn.Sequential(nn.Conv1d(3, 32, 1), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 64, 1), nn.BatchNorm1d(64), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv1d(3, 32, 1), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 64, 1), nn.BatchNorm1d(64), nn.ReLU()
+        )
         self.head = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, classes))
 
     def forward(self, points: Tensor) -> Tensor:
@@ -29,8 +31,12 @@ class VolumeUNet(nn.Module):
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
-        self.down = nn.Sequential(nn.Conv3d(1, width, 3, padding=1), nn.InstanceNorm3d(width, affine=True), nn.LeakyReLU())
-        self.inner = nn.Sequential(nn.MaxPool3d(2), nn.Conv3d(width, 2 * width, 3, padding=1), nn.BatchNorm3d(2 * width), nn.LeakyReLU())
+        self.down = nn.Sequential(
+            nn.Conv3d(1, width, 3, padding=1), nn.InstanceNorm3d(width, affine=True), nn.LeakyReLU()
+        )
+        self.inner = nn.Sequential(
+            nn.MaxPool3d(2), nn.Conv3d(width, 2 * width, 3, padding=1), nn.BatchNorm3d(2 * width), nn.LeakyReLU()
+        )
         self.up = nn.ConvTranspose3d(2 * width, width, 2, 2)
         self.head = nn.Conv3d(2 * width, 2, 1)
 
@@ -91,9 +97,21 @@ class VariationalAutoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ELU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ELU(), nn.Flatten(), nn.Linear(16 * 49, 16))
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 2, 1),
+            nn.ELU(),
+            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.ELU(),
+            nn.Flatten(),
+            nn.Linear(16 * 49, 16),
+        )
         self.decoder = nn.Sequential(
-            nn.Linear(8, 16 * 49), nn.Unflatten(1, (16, 7, 7)), nn.ConvTranspose2d(16, 8, 3, 2, 1, 1), nn.ELU(), nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Sigmoid()
+            nn.Linear(8, 16 * 49),
+            nn.Unflatten(1, (16, 7, 7)),
+            nn.ConvTranspose2d(16, 8, 3, 2, 1, 1),
+            nn.ELU(),
+            nn.ConvTranspose2d(8, 1, 4, 2, 1),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,7 +166,9 @@ class SequenceForecaster(nn.Module):
     def __init__(self, past: int = 24, future: int = 6) -> None:
         super().__init__()
         self.past = past
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(past, 32), nn.ReLU(), nn.Linear(32, past + future)) for _ in range(3))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(past, 32), nn.ReLU(), nn.Linear(32, past + future)) for _ in range(3)
+        )
 
     def forward(self, series: Tensor) -> Tensor:
         forecast: Tensor | int = 0
@@ -164,7 +184,9 @@ architecture("unet_3d")(lambda: (VolumeUNet(), (torch.randn(1, 1, 8, 12, 16),)))
 architecture("r2plus1d")(lambda: (VideoNet(), (torch.randn(1, 3, 6, 24, 24),)))
 architecture("deepfm")(lambda: (DeepFM(), (torch.randint(0, 20, (3, 6)),)))
 architecture("graph_convolution")(lambda: (GraphConvolution(), (torch.randn(10, 8), torch.randint(0, 10, (2, 30)))))
-architecture("variational_autoencoder")(lambda: (VariationalAutoencoder(), (torch.randn(1, 1, 28, 28), torch.randn(1, 8))))
+architecture("variational_autoencoder")(
+    lambda: (VariationalAutoencoder(), (torch.randn(1, 1, 28, 28), torch.randn(1, 8)))
+)
 architecture("radiance_field")(lambda: (RadianceField(), (torch.randn(50, 3), torch.randn(50, 3))))
 architecture("conv_lstm")(lambda: (FrameRecurrence(), (torch.randn(1, 5, 1, 16, 16),)))
 architecture("nbeats")(lambda: (SequenceForecaster(), (torch.randn(2, 24),)))

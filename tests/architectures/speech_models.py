@@ -105,7 +105,13 @@ def _hifigan() -> tuple[nn.Module, Example]:
 def _univnet() -> tuple[nn.Module, Example]:
     from transformers import UnivNetConfig, UnivNetModel
 
-    config = UnivNetConfig(model_in_channels=8, model_hidden_channels=8, num_mel_bins=16, kernel_predictor_hidden_channels=8, resblock_stride_sizes=[4, 4, 2])
+    config = UnivNetConfig(
+        model_in_channels=8,
+        model_hidden_channels=8,
+        num_mel_bins=16,
+        kernel_predictor_hidden_channels=8,
+        resblock_stride_sizes=[4, 4, 2],
+    )
     return UnivNetModel(config), {"input_features": torch.randn(1, 12, 16), "noise_sequence": torch.randn(1, 12, 8)}
 
 
@@ -231,7 +237,12 @@ class SpectrogramClassifier(nn.Module):
         self.register_buffer("window", torch.hann_window(64))
         self.mel = nn.Linear(33, 20, bias=False)
         self.network = nn.Sequential(
-            nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+            nn.Conv2d(1, 8, 3, 2, 1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 10),
         )
 
     def forward(self, wave: Tensor) -> Tensor:
@@ -255,7 +266,12 @@ class RecurrentDenoiser(nn.Module):
 
 
 architecture("conformer")(lambda: (Conformer(), (torch.randn(1, 50, 40),)))
-architecture("tcn")(lambda: (nn.Sequential(TemporalBlock(8, 24, 3, 1), TemporalBlock(24, 24, 3, 2), TemporalBlock(24, 24, 3, 4)), (torch.randn(1, 8, 60),)))
+architecture("tcn")(
+    lambda: (
+        nn.Sequential(TemporalBlock(8, 24, 3, 1), TemporalBlock(24, 24, 3, 2), TemporalBlock(24, 24, 3, 4)),
+        (torch.randn(1, 8, 60),),
+    )
+)
 architecture("wavenet")(lambda: (WaveNet(), (torch.randn(1, 1, 200),)))
 architecture("conv_tasnet")(lambda: (ConvTasNet(), (torch.randn(1, 1, 808),)))
 architecture("spectrogram_classifier")(lambda: (SpectrogramClassifier(), (torch.randn(1, 1600),)))

@@ -7,7 +7,13 @@ from torch import nn
 
 from .registry import Example, Maker, architecture
 
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96, "vocab_size": 200}
+SMALL = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "vocab_size": 200,
+}
 
 
 def tokens(length: int = 12, mask: bool = True, vocabulary: int = 200) -> dict[str, torch.Tensor]:
@@ -60,7 +66,9 @@ def _decoder(name: str, model: str, **options: object) -> None:
 GROUPED = {"num_key_value_heads": 2, "max_position_embeddings": 64}
 
 _decoder("gpt2", "GPT2LMHeadModel", n_embd=64, n_layer=2, n_head=4)
-_decoder("gpt_neo", "GPTNeoForCausalLM", num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]], window_size=4)
+_decoder(
+    "gpt_neo", "GPTNeoForCausalLM", num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]], window_size=4
+)
 _decoder("gpt_neox", "GPTNeoXForCausalLM")
 _decoder("gptj", "GPTJForCausalLM", n_embd=64, n_layer=2, n_head=4, rotary_dim=8)
 _decoder("opt", "OPTForCausalLM", ffn_dim=96, word_embed_proj_dim=64)
@@ -88,14 +96,24 @@ def _llama_with_mask() -> tuple[nn.Module, Example]:
     return LlamaForCausalLM(LlamaConfig(**SMALL, **GROUPED, use_cache=False)), tokens()
 
 
-T5 = {"vocab_size": 200, "d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+T5 = {
+    "vocab_size": 200,
+    "d_model": 64,
+    "d_kv": 16,
+    "d_ff": 96,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
 
 
 @architecture("funnel", "transformers")
 def _funnel() -> tuple[nn.Module, Example]:
     from transformers import FunnelConfig, FunnelModel
 
-    config = FunnelConfig(vocab_size=200, d_model=64, n_head=4, d_head=16, d_inner=96, block_sizes=[1, 1], num_decoder_layers=1)
+    config = FunnelConfig(
+        vocab_size=200, d_model=64, n_head=4, d_head=16, d_inner=96, block_sizes=[1, 1], num_decoder_layers=1
+    )
     return FunnelModel(config), tokens()
 
 
@@ -236,6 +254,11 @@ class TorchTransformer(nn.Module):
 
 
 _plain("lstm_tagger", lambda: (RecurrentTagger(), (torch.randint(0, 200, (1, 15)),)))
-_plain("gru_attention_translator", lambda: (AttentionTranslator(), (torch.randint(0, 150, (1, 11)), torch.randint(0, 150, (1, 7)))))
+_plain(
+    "gru_attention_translator",
+    lambda: (AttentionTranslator(), (torch.randint(0, 150, (1, 11)), torch.randint(0, 150, (1, 7)))),
+)
 _plain("text_cnn", lambda: (TextCNN(), (torch.randint(0, 200, (1, 15)),)))
-_plain("torch_transformer", lambda: (TorchTransformer(), (torch.randint(0, 200, (1, 11)), torch.randint(0, 200, (1, 7)))))
+_plain(
+    "torch_transformer", lambda: (TorchTransformer(), (torch.randint(0, 200, (1, 11)), torch.randint(0, 200, (1, 7))))
+)

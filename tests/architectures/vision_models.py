@@ -51,19 +51,52 @@ _vision("glpn", "GLPNForDepthEstimation", decoder_hidden_size=32, **STAGES)
 _vision("pvt", "PvtForImageClassification", image_size=64, **STAGES)
 _vision("pvt_v2", "PvtV2ForImageClassification", image_size=64, **STAGES)
 _vision("poolformer", "PoolFormerForImageClassification", depths=[1, 1, 1, 1], hidden_sizes=[16, 24, 32, 48])
-_vision("hiera", "HieraForImageClassification", image_size=[64, 64], embed_dim=16, depths=[1, 1, 2, 1], num_heads=[1, 2, 2, 4])
+_vision(
+    "hiera",
+    "HieraForImageClassification",
+    image_size=[64, 64],
+    embed_dim=16,
+    depths=[1, 1, 2, 1],
+    num_heads=[1, 2, 2, 4],
+)
 _vision("levit", "LevitForImageClassification", 128, image_size=128, hidden_sizes=[32, 48, 64], num_attention_heads=[2, 3, 4],
         depths=[1, 1, 1], key_dim=[8, 8, 8])  # fmt: skip
 _vision("cvt", "CvtForImageClassification", embed_dim=[16, 24, 32], num_heads=[1, 2, 2], depth=[1, 1, 2])
 _vision("focalnet", "FocalNetForImageClassification", image_size=64, embed_dim=24, depths=[1, 1], hidden_sizes=[24, 48],
         focal_levels=[2, 2], focal_windows=[3, 3])  # fmt: skip
-_vision("regnet", "RegNetForImageClassification", embedding_size=8, hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1], groups_width=8)
-_vision("resnet_transformers", "ResNetForImageClassification", embedding_size=8, hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1])
-_vision("bit", "BitForImageClassification", embedding_size=16, hidden_sizes=[32, 48, 64, 96], depths=[1, 1, 1, 1], num_groups=8)
+_vision(
+    "regnet",
+    "RegNetForImageClassification",
+    embedding_size=8,
+    hidden_sizes=[16, 24, 32, 48],
+    depths=[1, 1, 2, 1],
+    groups_width=8,
+)
+_vision(
+    "resnet_transformers",
+    "ResNetForImageClassification",
+    embedding_size=8,
+    hidden_sizes=[16, 24, 32, 48],
+    depths=[1, 1, 2, 1],
+)
+_vision(
+    "bit",
+    "BitForImageClassification",
+    embedding_size=16,
+    hidden_sizes=[32, 48, 64, 96],
+    depths=[1, 1, 1, 1],
+    num_groups=8,
+)
 _vision("mobilenet_v1_transformers", "MobileNetV1ForImageClassification", depth_multiplier=0.25, min_depth=8)
 _vision("mobilenet_v2_transformers", "MobileNetV2ForImageClassification", depth_multiplier=0.35)
 _vision("mobilenet_v2_segmentation", "MobileNetV2ForSemanticSegmentation", depth_multiplier=0.35)
-_vision("efficientnet_transformers", "EfficientNetForImageClassification", width_coefficient=0.25, depth_coefficient=0.3, hidden_dim=320)
+_vision(
+    "efficientnet_transformers",
+    "EfficientNetForImageClassification",
+    width_coefficient=0.25,
+    depth_coefficient=0.3,
+    hidden_dim=320,
+)
 _vision("swiftformer", "SwiftFormerForImageClassification", image_size=64, depths=[1, 1, 2, 1],
         embed_dims=[16, 24, 32, 48])  # fmt: skip
 _vision("vitdet", "VitDetModel", image_size=64, patch_size=8, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -77,7 +110,11 @@ def _resnet_backbone() -> object:
     from transformers import ResNetConfig
 
     return ResNetConfig(
-        embedding_size=8, hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 1, 1], out_features=["stage4"], layer_type="basic"
+        embedding_size=8,
+        hidden_sizes=[16, 24, 32, 48],
+        depths=[1, 1, 1, 1],
+        out_features=["stage4"],
+        layer_type="basic",
     )
 
 
@@ -117,7 +154,11 @@ def _rt_detr() -> tuple[nn.Module, Example]:
     from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
 
     backbone = RTDetrResNetConfig(
-        embedding_size=8, hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage2", "stage3", "stage4"]
+        embedding_size=8,
+        hidden_sizes=[16, 24, 32, 48],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
     )
     config = RTDetrConfig(
         backbone_config=backbone, backbone=None, use_timm_backbone=False, use_pretrained_backbone=False, encoder_hidden_dim=32,
@@ -132,8 +173,17 @@ def _rt_detr() -> tuple[nn.Module, Example]:
 def _upernet() -> tuple[nn.Module, Example]:
     from transformers import ConvNextConfig, UperNetConfig, UperNetForSemanticSegmentation
 
-    backbone = ConvNextConfig(hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"])
-    config = UperNetConfig(backbone_config=backbone, backbone=None, use_pretrained_backbone=False, hidden_size=24, auxiliary_in_channels=32, auxiliary_channels=16)
+    backbone = ConvNextConfig(
+        hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"]
+    )
+    config = UperNetConfig(
+        backbone_config=backbone,
+        backbone=None,
+        use_pretrained_backbone=False,
+        hidden_size=24,
+        auxiliary_in_channels=32,
+        auxiliary_channels=16,
+    )
     return UperNetForSemanticSegmentation(config), {"pixel_values": random_image(1, 3, 64, 64)}
 
 
@@ -146,7 +196,11 @@ def _depth_anything() -> tuple[nn.Module, Example]:
         out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, apply_layernorm=True,
     )  # fmt: skip
     config = DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=48, neck_hidden_sizes=[8, 16, 24, 32], fusion_hidden_size=16, patch_size=14
+        backbone_config=backbone,
+        reassemble_hidden_size=48,
+        neck_hidden_sizes=[8, 16, 24, 32],
+        fusion_hidden_size=16,
+        patch_size=14,
     )
     return DepthAnythingForDepthEstimation(config), {"pixel_values": random_image(1, 3, 84, 84)}
 

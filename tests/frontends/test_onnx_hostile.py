@@ -26,12 +26,16 @@ def value(name: str, shape: list[Any] | None = None, kind: int = TensorProto.FLO
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def external(location: str, offset: int | None = None, length: int | None = None, dims: tuple[int, ...] = (4,)) -> onnx.ModelProto:
+def external(
+    location: str, offset: int | None = None, length: int | None = None, dims: tuple[int, ...] = (4,)
+) -> onnx.ModelProto:
     weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
     for key, v in (("location", location), ("offset", offset), ("length", length)):
         if v is not None:
             weight.external_data.add(key=key, value=str(v))
-    return model_of([helper.make_node("Add", ["x", "w"], ["y"])], [value("x", [4])], [value("y", [4])], initializers=[weight])
+    return model_of(
+        [helper.make_node("Add", ["x", "w"], ["y"])], [value("x", [4])], [value("y", [4])], initializers=[weight]
+    )
 
 
 def save(path: Path, model: onnx.ModelProto) -> Path:
@@ -46,7 +50,9 @@ def test_external_data_beside_the_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(edgec.Session(model)(np.ones(4, np.float32)), [1, 2, 3, 4])
 
 
-@pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "sub/../../w.bin", "", "a\0b", "..\\w.bin", "/dev/zero"])
+@pytest.mark.parametrize(
+    "location", ["../w.bin", "/etc/passwd", "sub/../../w.bin", "", "a\0b", "..\\w.bin", "/dev/zero"]
+)
 def test_external_data_outside_the_folder(location: str, tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(16))
     folder = tmp_path / "model"
@@ -81,7 +87,15 @@ def test_external_data_that_is_no_plain_file(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "length", "dims"),
-    [(8, 16, (4,)), (-8, 16, (4,)), (0, 8, (4,)), (0, 2**62, (4,)), (2**62, 16, (4,)), (0, 16, (2**40,)), (0, 16, (-1, 4))],
+    [
+        (8, 16, (4,)),
+        (-8, 16, (4,)),
+        (0, 8, (4,)),
+        (0, 2**62, (4,)),
+        (2**62, 16, (4,)),
+        (0, 16, (2**40,)),
+        (0, 16, (-1, 4)),
+    ],
 )
 def test_external_data_beyond_its_file(offset: int, length: int, dims: tuple[int, ...], tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(16))
@@ -128,8 +142,15 @@ def test_functions_that_double_each_other() -> None:
     for i in range(40):
         inner = f"f{i + 1}" if i < 39 else "Relu"
         domain = "f" if i < 39 else ""
-        nodes = [helper.make_node(inner, ["a"], ["t"], domain=domain), helper.make_node(inner, ["t"], ["b"], domain=domain)]
-        functions.append(helper.make_function("f", f"f{i}", ["a"], ["b"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]))
+        nodes = [
+            helper.make_node(inner, ["a"], ["t"], domain=domain),
+            helper.make_node(inner, ["t"], ["b"], domain=domain),
+        ]
+        functions.append(
+            helper.make_function(
+                "f", f"f{i}", ["a"], ["b"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+            )
+        )
     model = model_of([helper.make_node("f0", ["x"], ["y"], domain="f")], [value("x", [4])], [value("y", [4])])
     model.opset_import.add(domain="f", version=1)
     model.functions.extend(functions)
@@ -147,7 +168,12 @@ def test_cycles_and_missing_tensors() -> None:
 def test_data_that_does_not_fit_its_shape(count: int) -> None:
     weight = numpy_helper.from_array(np.zeros(4, np.float32), "w")
     weight.dims[0] = count
-    model = model_of([helper.make_node("Add", ["x", "w"], ["y"])], [value("x", [count])], [value("y", [count])], initializers=[weight])
+    model = model_of(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        [value("x", [count])],
+        [value("y", [count])],
+        initializers=[weight],
+    )
     with pytest.raises(BadFileError, match="'w'"):
         edgec.convert(model, check=False)
 
@@ -160,7 +186,11 @@ def test_petabytes_from_constants(op: str) -> None:
     scalars = [numpy_helper.from_array(np.array(v, np.float32), f"v{v}") for v in (0, 1)]
     top = numpy_helper.from_array(np.array(1e15, np.float32), "top")
     inputs = {"ConstantOfShape": ["s"], "Expand": ["one", "s"], "Tile": ["one", "s"], "Range": ["v0", "top", "v1"]}[op]
-    nodes = [helper.make_node(op, inputs, ["big"]), helper.make_node("ReduceSum", ["big"], ["r"], keepdims=0), helper.make_node("Add", ["x", "r"], ["y"])]
+    nodes = [
+        helper.make_node(op, inputs, ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["r"], keepdims=0),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
     model = model_of(nodes, [value("x", [1])], [value("y", [1])], initializers=[big, one, top, *scalars])
     start = time.perf_counter()
     with pytest.raises(Error):
@@ -177,7 +207,12 @@ def test_a_loop_with_a_huge_trip_count() -> None:
     )
     trips = numpy_helper.from_array(np.array(2**62, np.int64), "n")
     go = numpy_helper.from_array(np.array(True), "go")
-    model = model_of([helper.make_node("Loop", ["n", "go", "x"], ["y"], body=body)], [value("x", [4])], [value("y", [4])], initializers=[trips, go])
+    model = model_of(
+        [helper.make_node("Loop", ["n", "go", "x"], ["y"], body=body)],
+        [value("x", [4])],
+        [value("y", [4])],
+        initializers=[trips, go],
+    )
     start = time.perf_counter()
     converted = edgec.convert(model, check=False)  # kept as a loop, not unrolled
     assert any(n["op"] == "Loop" for n in converted.native.nodes())

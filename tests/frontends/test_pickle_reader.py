@@ -123,7 +123,9 @@ def test_deep_nesting_is_not_recursion() -> None:
 
 
 def test_a_memo_bomb_ends_in_bounded_time() -> None:
-    doubling = b"\x80\x02]q\x00" + b"".join(b"]q" + bytes([i + 1]) + b"(h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(200))
+    doubling = b"\x80\x02]q\x00" + b"".join(
+        b"]q" + bytes([i + 1]) + b"(h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(200)
+    )
     start = time.perf_counter()
     value = read(doubling + b".")
     assert isinstance(value, list)
@@ -155,16 +157,22 @@ def test_unknown_classes_become_placeholders() -> None:
         (True, "xx", (1,)),
     ],
 )
-def test_tensors_outside_their_storage_are_refused(offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> None:
+def test_tensors_outside_their_storage_are_refused(
+    offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> None:
     with pytest.raises(BadFileError):
         make_tensor(Storage("0", "f32", 4), offset, shape, stride)
 
 
 def _storage_pickle(shape: bytes, stride: bytes, elements: bytes = b"K\x04") -> bytes:
     return (
-        b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n(((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
-        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + elements + b"tQK\x00(" + shape + b"t(" + stride + b"t\x89Ntu"
-    ).replace(b"(((X\x07", b"((X\x07").replace(b"Ntu", b"NtRs.")
+        (
+            b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n(((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+            b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + elements + b"tQK\x00(" + shape + b"t(" + stride + b"t\x89Ntu"
+        )
+        .replace(b"(((X\x07", b"((X\x07")
+        .replace(b"Ntu", b"NtRs.")
+    )
 
 
 def test_ten_to_the_twelve_elements_from_a_small_file(tmp_path: Path) -> None:

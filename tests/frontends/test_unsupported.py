@@ -49,7 +49,10 @@ def test_the_users_own_source_line_is_named() -> None:
 
 
 def test_a_form_that_is_missing_says_what_to_do() -> None:
-    nodes = [helper.make_node("TopK", ["x", "k"], ["v", "i"]), helper.make_node("Einsum", ["v", "v"], ["y"], equation="ab,bc")]
+    nodes = [
+        helper.make_node("TopK", ["x", "k"], ["v", "i"]),
+        helper.make_node("Einsum", ["v", "v"], ["y"], equation="ab,bc"),
+    ]
     model = model_of(nodes, [value("x", [4, 4]), value("k", [1], TensorProto.INT64)], [value("y", [4, 4])])
     with pytest.raises(UnsupportedError) as raised:
         edgec.convert(model)
@@ -58,7 +61,12 @@ def test_a_form_that_is_missing_says_what_to_do() -> None:
 
 def test_a_shape_that_does_not_fit_is_a_shape_error() -> None:
     shape = numpy_helper.from_array(np.array([2, 8], np.int64), "s")
-    model = model_of([helper.make_node("Reshape", ["x", "s"], ["y"])], [value("x", ["n", 4])], [value("y", [2, 8])], initializers=[shape])
+    model = model_of(
+        [helper.make_node("Reshape", ["x", "s"], ["y"])],
+        [value("x", ["n", 4])],
+        [value("y", [2, 8])],
+        initializers=[shape],
+    )
     with pytest.raises(ShapeError, match="n?"):
         edgec.convert(model, shapes="3x4")
     got = edgec.Session(edgec.convert(model, shapes="4x4"))(np.zeros((4, 4), np.float32))

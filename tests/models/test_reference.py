@@ -44,7 +44,9 @@ CASES = [
     Case("ultraface_rfb320/rfb320_raw.pt", "ultraface_rfb320", "input_nchw", ("raw_conf_logits", "raw_loc")),
     Case("ultraface_rfb320/rfb320_raw.pt2", "ultraface_rfb320", "input_nchw", ("raw_conf_logits", "raw_loc")),
     Case("ultraface_rfb320/rfb320.onnx", "ultraface_rfb320", "input_nchw", ("scores", "boxes")),
-    Case("ultraface_rfb320/rfb320_without_postprocessing.onnx", "ultraface_rfb320", "input_nchw", ("scores", "raw_loc")),
+    Case(
+        "ultraface_rfb320/rfb320_without_postprocessing.onnx", "ultraface_rfb320", "input_nchw", ("scores", "raw_loc")
+    ),
     Case("stories260k/stories260k_seq64.pt", "stories260k", "input_tokens_i64", ("output_logits",)),
     Case("stories260k/stories260k_seq64.pt2", "stories260k", "input_tokens_i64", ("output_logits",)),
 ]

@@ -58,7 +58,11 @@ class _Random:
         elif kind == "concat":
             axis = int(self.rng.integers(len(shape)))
             rest = [d for i, d in enumerate(shape) if i != axis]
-            fit = [v for v in self.values if len(v.shape) == len(shape) and [d for i, d in enumerate(v.shape) if i != axis] == rest]
+            fit = [
+                v
+                for v in self.values
+                if len(v.shape) == len(shape) and [d for i, d in enumerate(v.shape) if i != axis] == rest
+            ]
             parts = [fit[int(i)] for i in self.rng.integers(len(fit), size=int(self.rng.integers(1, 4)))]
             if sum(int(p.shape[axis] or 0) for p in parts) <= 64:
                 self.add("Concat", parts, {"axis": axis})
@@ -74,7 +78,10 @@ class _Random:
             self.add("Slice", [x, self.ints([start]), self.ints([stop]), self.ints([axis])])
         elif kind == "reshape":
             n = int(np.prod(shape))
-            self.add("Reshape", [x, self.ints([1, 1, n // shape[-1], shape[-1]] if self.rng.random() < 0.5 else [1, n, 1, 1])])
+            self.add(
+                "Reshape",
+                [x, self.ints([1, 1, n // shape[-1], shape[-1]] if self.rng.random() < 0.5 else [1, n, 1, 1])],
+            )
         elif kind == "conv":
             out = self.channels()
             self.add("Conv2d", [x, self.floats(out, 1, 1, shape[-1]), self.floats(out)], {"activation": "relu"})
@@ -105,4 +112,6 @@ def test_sharing_memory_changes_no_bit(seed: int) -> None:
         for _ in range(2):  # the second run finds the arena full of the first one's values
             outputs = session.run_tuple(*(feeds[v.name] for v in graph.inputs))
             for name, got in zip(names, outputs):
-                np.testing.assert_array_equal(got, expected[name], err_msg=f"seed {seed}, tensor {name}, {threads} threads")
+                np.testing.assert_array_equal(
+                    got, expected[name], err_msg=f"seed {seed}, tensor {name}, {threads} threads"
+                )
