@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgec.converter.frontends import onnx_ops_quant  # noqa: F401  (fills the table entries repeated below)
 from edgec.converter.frontends.onnx_context import Context
 from edgec.converter.frontends.onnx_registry import HANDLERS, MAIN, MICROSOFT, Unsupported, onnx_op
 from edgec.converter.ir.graph import Value
