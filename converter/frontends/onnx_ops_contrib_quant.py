@@ -8,11 +8,12 @@ import numpy as np
 
 from edgec.converter.frontends import onnx_ops_quant  # noqa: F401  (fills the table entries repeated below)
 from edgec.converter.frontends.onnx_context import Context
-from edgec.converter.frontends.onnx_registry import HANDLERS, MAIN, MICROSOFT, Unsupported, onnx_op
+from edgec.converter.frontends.onnx_ops_quant import dequantize_linear, quantize_linear
+from edgec.converter.frontends.onnx_registry import MICROSOFT, Unsupported, onnx_op
 from edgec.converter.ir.graph import Value
 
-for _op in ("QuantizeLinear", "DequantizeLinear"):
-    HANDLERS[(MICROSOFT, _op)] = HANDLERS[(MAIN, _op)]
+onnx_op("QuantizeLinear", domain=MICROSOFT)(quantize_linear)
+onnx_op("DequantizeLinear", domain=MICROSOFT)(dequantize_linear)
 
 
 def dequantize(c: Context, x: Value, scale: Value, zero: Value | None) -> Value:

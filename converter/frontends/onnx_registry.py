@@ -57,7 +57,7 @@ def load_all() -> None:
     """Imports the files that fill the table."""
     from edgec.converter.frontends import (  # noqa: F401
         onnx_ops_contrib,
-        onnx_ops_contrib_quant,  # behind onnx_ops_quant, whose handlers it repeats
+        onnx_ops_contrib_quant,
         onnx_ops_control,
         onnx_ops_conv,
         onnx_ops_elementwise,
