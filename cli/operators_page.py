@@ -28,7 +28,8 @@ def page() -> str:
         lines.append(f"**{domain}** ({len(domains[domain])}): {', '.join(sorted(domains[domain]))}\n\n")
     schemas = _core.registry()
     lines.append(
-        f"## Operators of the runtime ({len(schemas)})\n\n| operator | version | inputs | attributes | meaning |\n|---|---|---|---|---|\n"
+        f"## Operators of the runtime ({len(schemas)})\n\n"
+        "| operator | version | inputs | attributes | meaning |\n|---|---|---|---|---|\n"
     )
     for s in schemas:
         inputs = ", ".join(p["name"] + ("..." if p["variadic"] else "?" if p["optional"] else "") for p in s["inputs"])

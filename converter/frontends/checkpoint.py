@@ -110,7 +110,7 @@ def _check_byte_order(zip_: ZipReader, root: str, path: Path) -> None:
 
 def _read_legacy(path: Path) -> Checkpoint:
     """Magic number, protocol, system description, object, storage keys, then the storages' bytes."""
-    with open(path, "rb") as f:
+    with Path(path).open("rb") as f:
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     stream = io.BytesIO(data[: min(len(data), MAX_PICKLE)]) if len(data) <= MAX_PICKLE else _MapStream(data)
 
@@ -195,7 +195,7 @@ def _storages(found: Any) -> Iterator[Storage]:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    with open(path, "rb") as f:
+    with Path(path).open("rb") as f:
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     (length,) = struct.unpack_from("<Q", data)
     if length > MAX_PICKLE or 8 + length > len(data):

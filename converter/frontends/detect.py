@@ -55,7 +55,7 @@ def detect(path: str | os.PathLike[str]) -> Source:
             return Source(file, Kind.SAVED_MODEL)
         raise BadFileError(f"{file} is a folder without saved_model.pb; name the model file itself")
     try:
-        with open(file, "rb") as f:
+        with Path(file).open("rb") as f:
             head = f.read(512)
             size = os.fstat(f.fileno()).st_size
     except OSError as e:

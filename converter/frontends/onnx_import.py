@@ -19,6 +19,7 @@ from edgec.converter.frontends.onnx_inputs import BATCH_EXAMPLE, OTHER_EXAMPLE, 
 from edgec.converter.frontends.onnx_model import NUMPY, OnnxFile, dtype_name, import_onnx
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.onnx_source import where_of
+from edgec.converter.frontends.open_types import primes, stand_in_types
 from edgec.converter.frontends.shapes import InputShape, dims_text
 from edgec.converter.ir.graph import Graph, GraphError, Node, Value
 
@@ -98,6 +99,10 @@ class Importer:
         self.graph = Graph(file.model.graph.name or "main")
         self.problems: dict[tuple[str, str], _Row] = {}
         self.refusals: list[tuple[str, str]] = []  # (place, the runtime's own message)
+        # Two probes from the start: shapes that depend on data differ between them (open_types.py).
+        self.graph.probes = [{}, {}]
+        self._primes = primes()
+        self._stand_ins: dict[int, Value] = {}  # tensors whose types hold stand-in sizes
         self._dtypes: dict[str, str] | None = None
         self._nodes_seen = 0
         self._last_order = -1  # grows with every node added; tells the nodes of one handler
@@ -155,7 +160,7 @@ class Importer:
         source: str,
     ) -> list[Value]:
         """Adds a node, or returns constants when its value follows from static shapes alone."""
-        values = self.graph.add(op, inputs, attrs, outputs, name=name, source=source)
+        values = self._added(op, inputs, attrs, outputs, name, source)
         if len(self.graph) > MAX_NODES:
             raise UnsupportedError(f"the model needs more than {MAX_NODES} operators when it is expanded")
         statics = [v.static_value for v in values]
@@ -166,6 +171,41 @@ class Importer:
             return [self.constant(name, s) for s in statics if s is not None]
         assert values[0].producer is not None
         self._last_order = values[0].producer.order
+        return values
+
+    def _added(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        attrs: dict[str, Any] | None,
+        outputs: int,
+        name: str,
+        source: str,
+    ) -> list[Value]:
+        try:
+            values = self.graph.add(op, inputs, attrs, outputs, name=name, source=source)
+        except GraphError:
+            # Stand-in sizes may not fit each other where the real ones do: then this result stays open.
+            guessed = [v for v in inputs if v is not None and id(v) in self._stand_ins]
+            if not guessed:
+                raise
+            saved = [(v, v.types, v.known) for v in guessed]
+            for v in guessed:
+                v.types = v.known = ()
+            try:
+                return self.graph.add(op, inputs, attrs, outputs, name=name, source=source)
+            finally:
+                for v, types, known in saved:
+                    v.types, v.known = types, known
+        if any(not v.types for v in values):
+            types = stand_in_types(op, inputs, attrs or {}, outputs, (next(self._primes), next(self._primes)))
+            for value, found in zip(values, types or ()):
+                value.types, value.known = found, (None,) * len(found)
+                self._stand_ins[id(value)] = value
+        elif any(v is not None and id(v) in self._stand_ins for v in inputs):
+            for value in values:
+                if any(d is None for d in value.shape):
+                    self._stand_ins[id(value)] = value
         return values
 
     def constant(self, name: str, data: np.ndarray) -> Value:

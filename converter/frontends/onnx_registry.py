@@ -22,7 +22,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {}
 
 
 @dataclass(frozen=True)
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818  a verdict, not an error of the program
     """Raised by a handler for a form of its operator that has no equivalent. `advice`: what to do instead."""
 
     reason: str

@@ -64,7 +64,8 @@ _DANGEROUS_ROOTS = {"nt", "posix", "os", "subprocess", "sys", "socket", "shutil"
                     "torch.distributed.run", "torch.serialization", "torch.package", "torch._inductor", "torch.jit",
                     "torch.fx.experimental", "torch._dynamo", "torch.utils.bottleneck", "torch.utils.data.datapipes",
                     "torch.ops", "torch._C", "pandas.io", "requests", "urllib3", "aiohttp", "httpx", "site",
-                    "pydoc", "bdb", "pdb", "code", "pty", "timeit", "cProfile", "trace", "idlelib", "lib2to3", "asyncio"}  # fmt: skip
+                    "pydoc", "bdb", "pdb", "code", "pty", "timeit", "cProfile", "trace", "idlelib", "lib2to3",
+                     "asyncio"}  # fmt: skip
 _ALLOWED_IN_DANGEROUS = {("torch.serialization", "_get_layout")} | {
     ("torch.jit._pickle", f)
     for f in (
@@ -223,7 +224,7 @@ _KNOWN: dict[tuple[str, str], Callable[[Sequence[Any]], Any]] = {
     ("torch._utils", "_rebuild_tensor"): _rebuild_v2,
     ("torch._utils", "_rebuild_parameter"): _first,
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
-    ("torch._tensor", "_rebuild_from_type_v2"): lambda a: _rebuild_from_type(a),
+    ("torch._tensor", "_rebuild_from_type_v2"): lambda a: _rebuild_from_type(a),  # noqa: PLW0108  defined below
     ("torch", "Size"): _size,
     ("torch", "device"): lambda a: str(a[0]) if a else "cpu",
     ("torch.nn.parameter", "Parameter"): _first,
@@ -408,7 +409,7 @@ class Unpickler:
         elif op == "STACK_GLOBAL":
             name, module = self._pop(), self._pop()
             stack.append(self._global(module, name))
-        elif op == "REDUCE" or op == "NEWOBJ":
+        elif op in {"REDUCE", "NEWOBJ"}:
             args, target = self._pop(), self._pop()
             stack.append(self._call(target, args))
         elif op == "NEWOBJ_EX":

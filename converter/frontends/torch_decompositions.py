@@ -61,7 +61,8 @@ _KEY_PADDING = 1  # mask_type of [B, L]; 0 is [L, L], 2 is both merged
 
 
 def _encoder_layer(
-    x: Any, width: int, heads: int, qkv_weight: Any, qkv_bias: Any, weight: Any, bias: Any, gelu: bool, norm_first: bool, epsilon: float,
+    x: Any, width: int, heads: int, qkv_weight: Any, qkv_bias: Any, weight: Any, bias: Any, gelu: bool,
+    norm_first: bool, epsilon: float,
     scale_1: Any, shift_1: Any, scale_2: Any, shift_2: Any, weight_1: Any, bias_1: Any, weight_2: Any, bias_2: Any,
     mask: Any = None, mask_type: Any = None,
 ) -> Any:  # fmt: skip

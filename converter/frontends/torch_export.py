@@ -264,7 +264,7 @@ def _dynamic_shapes(args: Sequence[Any], kwargs: Mapping[str, Any], shapes: Sequ
                 entry[axis] = dims.setdefault(name, torch.export.Dim(name, **limits))
         found.append(entry or None)
     if kwargs:
-        return {name: f for name, f in zip(kwargs, found)}
+        return dict(zip(kwargs, found))
     return tuple(found)
 
 

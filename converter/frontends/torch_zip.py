@@ -7,6 +7,7 @@ loader would see different data), and expansion beyond a stated ratio.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -47,7 +48,7 @@ class ZipReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with open(self.path, "rb") as f:
+        with Path(self.path).open("rb") as f:
             size = os.fstat(f.fileno()).st_size
             if size < _EOCD.size:
                 raise BadFileError(f"{self.path}: too short for a zip archive")
@@ -138,7 +139,7 @@ class ZipReader:
         if at != end:
             raise self._bad("the zip directory is damaged")
         spans.sort()
-        for (_, before), (after, _) in zip(spans, spans[1:]):
+        for (_, before), (after, _) in itertools.pairwise(spans):
             if after < before:
                 raise self._unsafe("entries of the zip archive overlap")
 

@@ -25,7 +25,7 @@ def logits(model: edgec.Model, samples: np.ndarray) -> np.ndarray:
 def test_squeezenet_on_300_photos(suffix: str, models: Path, converted: Callable[..., edgec.Model]) -> None:
     image = pytest.importorskip("PIL.Image")
     folder = models / "data" / "imagenet_300"
-    with open(folder / "labels.csv", newline="") as f:
+    with (folder / "labels.csv").open(newline="") as f:
         labels = {row["file"]: int(row["class_index_0_999"]) for row in csv.DictReader(f)}
     files = sorted(p for p in folder.glob("*.jpg"))
     samples, truth = [], []
