@@ -198,9 +198,9 @@ class Importer:
                 for v, types, known in saved:
                     v.types, v.known = types, known
         if any(not v.types for v in values):
-            types = stand_in_types(op, inputs, attrs or {}, outputs, (next(self._primes), next(self._primes)))
+            types = stand_in_types(op, inputs, attrs or {}, outputs, (next(self._primes), next(self._primes)))  # type: ignore[assignment]
             for value, found in zip(values, types or ()):
-                value.types, value.known = found, (None,) * len(found)
+                value.types, value.known = found, (None,) * len(found)  # type: ignore[arg-type, assignment]
                 self._stand_ins[id(value)] = value
         elif any(v is not None and id(v) in self._stand_ins for v in inputs):
             for value in values:

@@ -89,18 +89,18 @@ def loop(c: Context) -> list[Any]:
     limit = None if limit is None or not limit.types else c.cast(limit, "i64")
     condition = _scalar(c, c.input(1))
     counter, true = c.i64(0), c.const(np.array(True))
-    stable = [bool(v.types) for v in start]
+    stable = [bool(v.types) for v in start]  # type: ignore[union-attr]
     for _ in range(carried + 1):  # each round opens at least one more type
         inputs = [(counter, True), (true, True), *zip(start, stable)]
         try:
-            graph, captures = c.importer.build_subgraph(body, c.scope, inputs, f"{c.name}/")
+            graph, captures = c.importer.build_subgraph(body, c.scope, inputs, f"{c.name}/")  # type: ignore[arg-type]
         except GraphError:
             if not any(stable):
                 raise
             stable = [False] * carried
             continue
         results = graph.outputs[1 : 1 + carried]
-        now = [s and r.types == v.types for s, r, v in zip(stable, results, start)]
+        now = [s and r.types == v.types for s, r, v in zip(stable, results, start)]  # type: ignore[union-attr]
         if now == stable:
             break
         stable = now
@@ -108,7 +108,7 @@ def loop(c: Context) -> list[Any]:
     outputs = c.emit_many("Loop", [limit, condition, *start, *captures], attrs, len(body.output) - 1)
     for value, first, last, fixed in zip(outputs, start, graph.outputs[1:], stable):
         if fixed:
-            _same_type(value, first, last)
+            _same_type(value, first, last)  # type: ignore[arg-type]
     return outputs
 
 

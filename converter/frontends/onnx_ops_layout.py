@@ -158,7 +158,7 @@ def pad(c: Context) -> Value:
         pads = c.attr("pads", c.attr("paddings", []))
         value = c.like(c.attr("value", 0.0), x)
         return c.emit("Pad", [x, c.i64(pads), value], {"mode": mode})
-    value, axes = c.input(2), c.input(3)
+    value, axes = c.input(2), c.input(3)  # type: ignore[assignment]
     if value is not None and value.rank:
         value = c.reshape(value, [])
     if value is not None:
@@ -295,7 +295,7 @@ def reverse_sequence(c: Context) -> Value:
     view_time, view_batch = [1] * x.rank, [1] * x.rank
     view_time[time], view_batch[batch] = steps, items
     position = c.i64(np.arange(steps).reshape(view_time))
-    length = c.reshape(lengths, view_batch)
+    length = c.reshape(lengths, view_batch)  # type: ignore[arg-type]
     back = c.emit("Sub", [c.emit("Sub", [length, c.i64(1)]), position])
     index = c.emit("Where", [c.emit("Less", [position, length]), back, position])
     index = c.emit("Expand", [index, c.shape_vector(c.dims(x))])

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgec.converter.frontends.onnx_context import Context, Unsupported
+from edgec.converter.frontends.onnx_context import Context
 from edgec.converter.frontends.onnx_model import dtype_name
-from edgec.converter.frontends.onnx_registry import handler_of, onnx_op
+from edgec.converter.frontends.onnx_registry import Unsupported, handler_of, onnx_op
 from edgec.converter.ir.graph import Value
 
 

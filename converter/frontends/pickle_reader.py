@@ -329,7 +329,7 @@ class Unpickler:
         """The object of the next pickle in the stream."""
         count = 0
         try:
-            for opcode, arg, _ in pickletools.genops(self.stream):
+            for opcode, arg, _ in pickletools.genops(self.stream):  # type: ignore[arg-type]
                 count += 1
                 if count > MAX_OPCODES or len(self.stack) > MAX_STACK or len(self.memo) > MAX_OPCODES:
                     raise self._bad("it is larger than any checkpoint")

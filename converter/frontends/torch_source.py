@@ -238,7 +238,7 @@ def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape]
             shapes = [InputShape(s.name, s.dims, s.dtype or r.dtype) for s, r in zip(shapes, recorded)]
         request["shapes"] = [shape_text(s) for s in shapes]
     if arrays is not None:
-        np.savez(folder / "given.npz", **{str(i): a for i, a in enumerate(arrays)})
+        np.savez(folder / "given.npz", **{str(i): a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
         request["inputs"] = str(folder / "given.npz")
     (folder / "request.json").write_text(json.dumps(request))
     environment = {

@@ -91,8 +91,8 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
         exported = exporter.export_program(program, arrays)
     out = Path(request["out"])
     (out / "model.onnx").write_bytes(exported.model)
-    np.savez(out / "inputs.npz", **{str(i): a for i, a in enumerate(exported.inputs)})
-    np.savez(out / "outputs.npz", **{str(i): a for i, a in enumerate(exported.outputs)})
+    np.savez(out / "inputs.npz", **{str(i): a for i, a in enumerate(exported.inputs)})  # type: ignore[arg-type]
+    np.savez(out / "outputs.npz", **{str(i): a for i, a in enumerate(exported.outputs)})  # type: ignore[arg-type]
     return {
         "strategy": exported.strategy,
         "notes": exported.notes,
