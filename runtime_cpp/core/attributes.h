@@ -12,9 +12,9 @@ enum class AttrType : uint8_t { kInt = 1, kFloat = 2, kString = 3, kInts = 4, kF
 
 struct AttrValue {
   AttrType type = AttrType::kInt;
-  int64_t i = 0;     // kInt, kGraph
-  double f = 0;      // kFloat
-  std::string s;     // kString
+  int64_t i = 0;  // kInt, kGraph
+  double f = 0;   // kFloat
+  std::string s;  // kString
   std::vector<int64_t> ints;
   std::vector<double> floats;
 

@@ -12,7 +12,8 @@ class ControlContext : public NodeContext {
   // Dense views of this node's inputs; null data where an optional input is absent.
   virtual TensorView input_view(int i) const = 0;
   // Runs sub-graph `graph` (an attribute of type kGraph) on dense inputs; results are copies.
-  virtual Status run_graph(int64_t graph, const std::vector<TensorView>& inputs, std::vector<HostTensor>* outputs) = 0;
+  virtual Status run_graph(int64_t graph, const std::vector<TensorView>& inputs,
+                           std::vector<HostTensor>* outputs) = 0;
   virtual void set_output(int i, HostTensor value) = 0;
   virtual bool cancelled() const = 0;
 };

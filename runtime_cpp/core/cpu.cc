@@ -76,8 +76,11 @@ struct IsaRow {
   bool (*test)(const CpuFeatures& f);
 };
 const IsaRow kIsaRows[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  {#name, Isa::parent, [](const CpuFeatures& f) { (void)f; return cpu_test; }},
+#define EDGEC_ISA_ROW(name, parent, cpu_test)     \
+  {#name, Isa::parent, [](const CpuFeatures& f) { \
+     (void)f;                                     \
+     return cpu_test;                             \
+   }},
 #include "isa_list.inc"
 #undef EDGEC_ISA_ROW
 };

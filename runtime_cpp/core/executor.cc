@@ -52,7 +52,8 @@ class ControlRun final : public ControlContext {
     if (i < output_count_ && info_.outputs[static_cast<size_t>(i)] != kAbsent)
       executor_.eager_[static_cast<size_t>(info_.outputs[static_cast<size_t>(i)])] = std::move(value);
   }
-  Status run_graph(int64_t graph, const std::vector<TensorView>& inputs, std::vector<HostTensor>* outputs) override {
+  Status run_graph(int64_t graph, const std::vector<TensorView>& inputs,
+                   std::vector<HostTensor>* outputs) override {
     Executor& child = executor_.child(graph);
     const Graph& sub = child.graph();
     if (inputs.size() != sub.inputs.size())
@@ -79,7 +80,8 @@ class ControlRun final : public ControlContext {
       out.type.quantization = nullptr;
       const auto* data = static_cast<const std::byte*>(child.own_output(static_cast<int>(i)));
       if (data == nullptr && out.type.bytes() != 0)
-        return fail(StatusCode::kOutOfMemory, "%zu bytes for a sub-graph's output are not available", out.type.bytes());
+        return fail(StatusCode::kOutOfMemory, "%zu bytes for a sub-graph's output are not available",
+                    out.type.bytes());
       out.data.assign(data, data + out.type.bytes());
     }
     return ok_status();
@@ -138,8 +140,10 @@ void Executor::use_plan(Plan* plan) {
     int root = 0;
     const size_t offset = plan->offset_in_root(static_cast<int>(t), &root);
     const PlannedTensor& r = plan->tensors[static_cast<size_t>(root)];
-    if (r.home == Home::kInput) inputs_[static_cast<size_t>(r.index)].views.emplace_back(&plan->views[t], offset);
-    if (r.home == Home::kOutput) outputs_[static_cast<size_t>(r.index)].views.emplace_back(&plan->views[t], offset);
+    if (r.home == Home::kInput)
+      inputs_[static_cast<size_t>(r.index)].views.emplace_back(&plan->views[t], offset);
+    if (r.home == Home::kOutput)
+      outputs_[static_cast<size_t>(r.index)].views.emplace_back(&plan->views[t], offset);
   }
 }
 
@@ -184,8 +188,10 @@ Status Executor::run_steps(std::vector<double>* seconds) {
   for (size_t s = 0; s < plan_->steps.size(); ++s) {
     PlannedStep& step = plan_->steps[s];
     if (step.is_view) continue;
-    if (state_.cancelled.load(std::memory_order_relaxed)) return error(StatusCode::kCancelled, "the run was cancelled");
-    const StepArgs args{step.inputs.data(), step.outputs.data(), plan_->arena.data() + step.scratch_offset, *state_.pool};
+    if (state_.cancelled.load(std::memory_order_relaxed))
+      return error(StatusCode::kCancelled, "the run was cancelled");
+    const StepArgs args{step.inputs.data(), step.outputs.data(), plan_->arena.data() + step.scratch_offset,
+                        *state_.pool};
     Status status;
     if (seconds) {
       const Stopwatch watch;
@@ -195,7 +201,8 @@ Status Executor::run_steps(std::vector<double>* seconds) {
       status = step.step->run(args);
     }
     if (!status.ok())
-      return step.node < 0 ? std::move(status) : named(graph_.nodes[static_cast<size_t>(step.node)], std::move(status));
+      return step.node < 0 ? std::move(status)
+                           : named(graph_.nodes[static_cast<size_t>(step.node)], std::move(status));
   }
   return ok_status();
 }
@@ -203,7 +210,8 @@ Status Executor::run_steps(std::vector<double>* seconds) {
 Status Executor::run_eager(std::vector<double>* seconds) {
   for (HostTensor& tensor : eager_) tensor = HostTensor();
   for (size_t k = 0; k < plan_->eager_nodes.size(); ++k) {
-    if (state_.cancelled.load(std::memory_order_relaxed)) return error(StatusCode::kCancelled, "the run was cancelled");
+    if (state_.cancelled.load(std::memory_order_relaxed))
+      return error(StatusCode::kCancelled, "the run was cancelled");
     const Stopwatch watch;
     const int n = plan_->eager_nodes[k];
     Status status = run_eager_node(n);
@@ -247,20 +255,23 @@ Status Executor::run_control(const NodeInfo& node) {
   EDGEC_TRY(node.op->run_control(context));
   for (int t : node.outputs)
     if (t != kAbsent && eager_[static_cast<size_t>(t)].type.dtype == DType::kNone)
-      return error(StatusCode::kInternal, "no value for output '%s'", graph_.tensors[static_cast<size_t>(t)].name.c_str());
+      return error(StatusCode::kInternal, "no value for output '%s'",
+                   graph_.tensors[static_cast<size_t>(t)].name.c_str());
   return ok_status();
 }
 
 Executor& Executor::child(int64_t graph) {
   for (auto& [index, executor] : children_)
     if (index == graph) return *executor;
-  children_.emplace_back(graph, std::make_unique<Executor>(&state_, state_.model->graphs[static_cast<size_t>(graph)]));
+  children_.emplace_back(
+      graph, std::make_unique<Executor>(&state_, state_.model->graphs[static_cast<size_t>(graph)]));
   return *children_.back().second;
 }
 
 bool Executor::tensor(int t, TensorView* out) const {
   const PlannedTensor& planned = plan_->tensors[static_cast<size_t>(t)];
-  const bool lasting = planned.value != nullptr || planned.home == Home::kInput || planned.home == Home::kOutput;
+  const bool lasting =
+      planned.value != nullptr || planned.home == Home::kInput || planned.home == Home::kOutput;
   if (!planned.eager && (planned.home == Home::kNone || (!lasting && !state_.options.keep_all))) return false;
   *out = value_of(t);
   return out->data != nullptr || out->type.bytes() == 0;

@@ -69,8 +69,8 @@ class Executor {
 
 struct EvaluateOptions {
   Isa isa = best_isa();
-  ThreadPool* pool = nullptr;       // null: the calling thread alone
-  SharedPacked* packed = nullptr;   // null: weights are packed for this call only
+  ThreadPool* pool = nullptr;      // null: the calling thread alone
+  SharedPacked* packed = nullptr;  // null: weights are packed for this call only
 };
 // evaluate_node without validation (the file was validated) and with the session's resources.
 Status evaluate(const NodeInfo& node, const std::vector<const TensorType*>& inputs,

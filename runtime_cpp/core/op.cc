@@ -10,12 +10,18 @@ namespace {
 
 const char* attr_type_name(AttrType type) {
   switch (type) {
-    case AttrType::kInt: return "int";
-    case AttrType::kFloat: return "float";
-    case AttrType::kString: return "string";
-    case AttrType::kInts: return "ints";
-    case AttrType::kFloats: return "floats";
-    case AttrType::kGraph: return "graph";
+    case AttrType::kInt:
+      return "int";
+    case AttrType::kFloat:
+      return "float";
+    case AttrType::kString:
+      return "string";
+    case AttrType::kInts:
+      return "ints";
+    case AttrType::kFloats:
+      return "floats";
+    case AttrType::kGraph:
+      return "graph";
   }
   return "unknown";
 }
@@ -34,7 +40,8 @@ bool is_choice(const std::string& choices, const std::string& value) {
 std::string input_label(const OpDef& op, int i) {
   const int last = static_cast<int>(op.inputs.size()) - 1;
   if (last < 0) return format_string("input %d", i);
-  return format_string("input %d ('%s')", i, op.inputs[static_cast<size_t>(i < last ? i : last)].name.c_str());
+  return format_string("input %d ('%s')", i,
+                       op.inputs[static_cast<size_t>(i < last ? i : last)].name.c_str());
 }
 
 }  // namespace
@@ -75,8 +82,8 @@ Status NodeContext::value_ints(int i, std::vector<int64_t>* out) const {
   const int64_t n = type.shape.elements();
   out->resize(static_cast<size_t>(n));
   for (int64_t k = 0; k < n; ++k)
-    (*out)[static_cast<size_t>(k)] =
-        type.dtype == DType::kI64 ? static_cast<const int64_t*>(data)[k] : static_cast<const int32_t*>(data)[k];
+    (*out)[static_cast<size_t>(k)] = type.dtype == DType::kI64 ? static_cast<const int64_t*>(data)[k]
+                                                               : static_cast<const int32_t*>(data)[k];
   return ok_status();
 }
 
@@ -109,8 +116,8 @@ Status InferContext::want_rank(int i, int rank) const {
 
 Status InferContext::normalize_axis(int64_t axis, int rank, int* out) const {
   if (axis < -rank || axis >= rank)
-    return fail(StatusCode::kInvalidArgument, "axis %lld is outside [%d, %d)", static_cast<long long>(axis), -rank,
-                rank);
+    return fail(StatusCode::kInvalidArgument, "axis %lld is outside [%d, %d)", static_cast<long long>(axis),
+                -rank, rank);
   *out = static_cast<int>(axis < 0 ? axis + rank : axis);
   return ok_status();
 }
@@ -132,7 +139,8 @@ Status InferContext::broadcast(const Shape& a, const Shape& b, Shape* out) const
 }
 
 Status PrepareContext::out_of_memory(size_t bytes) const {
-  return fail(StatusCode::kOutOfMemory, "%zu bytes for packed weights are not available (max_memory?)", bytes);
+  return fail(StatusCode::kOutOfMemory, "%zu bytes for packed weights are not available (max_memory?)",
+              bytes);
 }
 
 Status validate_node(const NodeInfo& node) {
@@ -142,9 +150,10 @@ Status validate_node(const NodeInfo& node) {
   };
   const int inputs = static_cast<int>(node.inputs.size());
   if (inputs < op.min_inputs() || inputs > op.max_inputs())
-    return fail(op.max_inputs() == INT_MAX
-                    ? format_string("wants at least %d inputs, got %d", op.min_inputs(), inputs)
-                    : format_string("wants %d to %d inputs, got %d", op.min_inputs(), op.max_inputs(), inputs));
+    return fail(
+        op.max_inputs() == INT_MAX
+            ? format_string("wants at least %d inputs, got %d", op.min_inputs(), inputs)
+            : format_string("wants %d to %d inputs, got %d", op.min_inputs(), op.max_inputs(), inputs));
   for (int i = 0; i < inputs; ++i) {
     const size_t port = std::min(static_cast<size_t>(i), op.inputs.size() - 1);
     if (node.inputs[static_cast<size_t>(i)] == kAbsent && !op.inputs[port].optional)
@@ -162,8 +171,8 @@ Status validate_node(const NodeInfo& node) {
     const AttrSpec* spec = op.find_attr(name);
     if (spec == nullptr) return fail("unknown attribute '" + name + "'");
     if (spec->default_value.type != value.type)
-      return fail(format_string("attribute '%s' has type %s, expected %s", name.c_str(), attr_type_name(value.type),
-                                attr_type_name(spec->default_value.type)));
+      return fail(format_string("attribute '%s' has type %s, expected %s", name.c_str(),
+                                attr_type_name(value.type), attr_type_name(spec->default_value.type)));
     if (value.type == AttrType::kString && !spec->choices.empty() && !is_choice(spec->choices, value.s))
       return fail(format_string("attribute '%s' is '%s', expected one of %s", name.c_str(), value.s.c_str(),
                                 spec->choices.c_str()));

@@ -85,21 +85,54 @@ struct OpDef {
 class OpBuilder {
  public:
   explicit OpBuilder(OpDef& def) : def_(def) {}
-  OpBuilder& version(int v) { def_.version = v; return *this; }
-  OpBuilder& doc(const char* text) { def_.doc = text; return *this; }
-  OpBuilder& input(const char* name, const char* doc = "") { return port(def_.inputs, name, doc, false, false); }
-  OpBuilder& optional(const char* name, const char* doc = "") { return port(def_.inputs, name, doc, true, false); }
-  OpBuilder& variadic(const char* name, const char* doc = "") { return port(def_.inputs, name, doc, false, true); }
-  OpBuilder& output(const char* name, const char* doc = "") { return port(def_.outputs, name, doc, false, false); }
-  OpBuilder& optional_output(const char* name, const char* doc = "") { return port(def_.outputs, name, doc, true, false); }
-  OpBuilder& variadic_output(const char* name, const char* doc = "") { return port(def_.outputs, name, doc, false, true); }
+  OpBuilder& version(int v) {
+    def_.version = v;
+    return *this;
+  }
+  OpBuilder& doc(const char* text) {
+    def_.doc = text;
+    return *this;
+  }
+  OpBuilder& input(const char* name, const char* doc = "") {
+    return port(def_.inputs, name, doc, false, false);
+  }
+  OpBuilder& optional(const char* name, const char* doc = "") {
+    return port(def_.inputs, name, doc, true, false);
+  }
+  OpBuilder& variadic(const char* name, const char* doc = "") {
+    return port(def_.inputs, name, doc, false, true);
+  }
+  OpBuilder& output(const char* name, const char* doc = "") {
+    return port(def_.outputs, name, doc, false, false);
+  }
+  OpBuilder& optional_output(const char* name, const char* doc = "") {
+    return port(def_.outputs, name, doc, true, false);
+  }
+  OpBuilder& variadic_output(const char* name, const char* doc = "") {
+    return port(def_.outputs, name, doc, false, true);
+  }
   OpBuilder& attr(const char* name, AttrValue default_value, const char* doc = "", const char* choices = "");
   OpBuilder& required(const char* name, AttrType type, const char* doc = "", const char* choices = "");
-  OpBuilder& flags(uint32_t flags) { def_.flags |= flags; return *this; }
-  OpBuilder& inplace(int input) { def_.inplace_inputs.push_back(input); return *this; }
-  OpBuilder& infer(Status (*f)(InferContext&)) { def_.infer = f; return *this; }
-  OpBuilder& prepare(Status (*f)(PrepareContext&)) { def_.prepare = f; return *this; }
-  OpBuilder& run_control(Status (*f)(ControlContext&)) { def_.run_control = f; return *this; }
+  OpBuilder& flags(uint32_t flags) {
+    def_.flags |= flags;
+    return *this;
+  }
+  OpBuilder& inplace(int input) {
+    def_.inplace_inputs.push_back(input);
+    return *this;
+  }
+  OpBuilder& infer(Status (*f)(InferContext&)) {
+    def_.infer = f;
+    return *this;
+  }
+  OpBuilder& prepare(Status (*f)(PrepareContext&)) {
+    def_.prepare = f;
+    return *this;
+  }
+  OpBuilder& run_control(Status (*f)(ControlContext&)) {
+    def_.run_control = f;
+    return *this;
+  }
   OpBuilder& views(bool whole_is_output, void (*f)(const NodeContext&, std::vector<ViewPart>*)) {
     def_.view_parts = f;
     def_.whole_is_output = whole_is_output;
@@ -107,7 +140,8 @@ class OpBuilder {
   }
 
  private:
-  OpBuilder& port(std::vector<PortSpec>& ports, const char* name, const char* doc, bool optional, bool variadic);
+  OpBuilder& port(std::vector<PortSpec>& ports, const char* name, const char* doc, bool optional,
+                  bool variadic);
   OpDef& def_;
 };
 
@@ -149,7 +183,7 @@ class NodeContext {
   int output_count() const { return output_count_; }
   bool has_input(int i) const { return i < input_count_ && input_types_[i] != nullptr; }
   bool has_output(int i) const { return i < output_count_ && output_types_[i] != nullptr; }
-  const TensorType& input(int i) const { return *input_types_[i]; }  // only if has_input(i)
+  const TensorType& input(int i) const { return *input_types_[i]; }    // only if has_input(i)
   const TensorType& output(int i) const { return *output_types_[i]; }  // after inference, if has_output(i)
   // Dense data of an input that is known before run(), else null.
   const void* value(int i) const { return i < input_count_ ? input_values_[i] : nullptr; }
@@ -270,7 +304,8 @@ class PrepareContext : public NodeContext {
   std::unique_ptr<Step> step_;
 };
 
-// A Step from a callable: ctx.set_step(make_step("copy", [=](const StepArgs& a) { ...; return ok_status(); })).
+// A Step from a callable: ctx.set_step(make_step("copy", [=](const StepArgs& a) { ...; return ok_status();
+// })).
 template <class F>
 std::unique_ptr<Step> make_step(const char* kernel, F body) {
   struct Lambda final : Step {

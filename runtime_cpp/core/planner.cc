@@ -50,14 +50,14 @@ class Builder {
 
   Status set_inputs(const std::vector<Shape>& shapes) {
     if (shapes.size() != graph_.inputs.size())
-      return error(StatusCode::kInvalidArgument, "got %zu input shapes, the model has %zu inputs", shapes.size(),
-                   graph_.inputs.size());
+      return error(StatusCode::kInvalidArgument, "got %zu input shapes, the model has %zu inputs",
+                   shapes.size(), graph_.inputs.size());
     std::vector<int64_t> bound(model_.symbols.size(), -1);
     for (size_t i = 0; i < shapes.size(); ++i) {
       const TensorInfo& info = graph_.tensors[static_cast<size_t>(graph_.inputs[i])];
       const auto fail = [&](const std::string& why) {
-        return error(StatusCode::kShape, "input '%s': shape %s %s", info.name.c_str(), shapes[i].to_string().c_str(),
-                     why.c_str());
+        return error(StatusCode::kShape, "input '%s': shape %s %s", info.name.c_str(),
+                     shapes[i].to_string().c_str(), why.c_str());
       };
       if (!info.any_shape && shapes[i].rank() != info.shape.rank())
         return fail(format_string("has %d dimensions, expected %d", shapes[i].rank(), info.shape.rank()));
@@ -65,15 +65,16 @@ class Builder {
         const int64_t got = shapes[i][d], declared = info.shape[d];
         if (declared >= 0) {
           if (got != declared)
-            return fail(format_string("has %lld in dimension %d, expected %lld", static_cast<long long>(got), d,
-                                      static_cast<long long>(declared)));
+            return fail(format_string("has %lld in dimension %d, expected %lld", static_cast<long long>(got),
+                                      d, static_cast<long long>(declared)));
           continue;
         }
         const auto index = static_cast<size_t>(-declared - 1);
         const Symbol& symbol = model_.symbols[index];
         if (got < symbol.min || (symbol.max != 0 && got > symbol.max))
-          return fail(format_string("has %lld for '%s', permitted are %lld to %s", static_cast<long long>(got),
-                                    symbol.name.c_str(), static_cast<long long>(symbol.min),
+          return fail(format_string("has %lld for '%s', permitted are %lld to %s",
+                                    static_cast<long long>(got), symbol.name.c_str(),
+                                    static_cast<long long>(symbol.min),
                                     symbol.max ? std::to_string(symbol.max).c_str() : "any size"));
         if (bound[index] >= 0 && bound[index] != got)
           return fail(format_string("has %lld for '%s', another input has %lld", static_cast<long long>(got),
@@ -150,7 +151,7 @@ class Builder {
   }
 
   void defer(int n) {
-        for (int t : node(n).outputs) {
+    for (int t : node(n).outputs) {
       if (t == kAbsent) continue;
       tensor(t).eager = true;
       tensor(t).producer = n;
@@ -299,7 +300,8 @@ class Builder {
     if (info.op->view_parts != nullptr) {
       request.placed_parts = placed_parts(info);
       const size_t parts = info.op->whole_is_output ? info.inputs.size() : info.outputs.size();
-      step->is_view = parts <= 64 && request.placed_parts == (parts == 64 ? ~uint64_t{0} : (uint64_t{1} << parts) - 1);
+      step->is_view =
+          parts <= 64 && request.placed_parts == (parts == 64 ? ~uint64_t{0} : (uint64_t{1} << parts) - 1);
       if (info.op->whole_is_output) request.aliased_input = -1;
     }
     PreparedNode prepared;
@@ -307,7 +309,8 @@ class Builder {
     step->step = std::move(prepared.step);
     step->scratch_bytes = step->is_view ? 0 : prepared.scratch_bytes;
     for (size_t i = 0; i < info.inputs.size() && i < 64; ++i)
-      if (info.inputs[i] != kAbsent && !((prepared.released_inputs >> i) & 1)) kept_.push_back(info.inputs[i]);
+      if (info.inputs[i] != kAbsent && !((prepared.released_inputs >> i) & 1))
+        kept_.push_back(info.inputs[i]);
     return ok_status();
   }
 
@@ -329,8 +332,10 @@ class Builder {
     for (size_t t = 0; t < graph_.tensors.size(); ++t) {
       const TensorInfo& info = graph_.tensors[t];
       if (info.kind != TensorKind::kConstant) continue;
-      if (kept[t]) plan_->stats.mapped_weight_bytes += info.bytes;
-      else model_.drop_pages(info.data, info.bytes);
+      if (kept[t])
+        plan_->stats.mapped_weight_bytes += info.bytes;
+      else
+        model_.drop_pages(info.data, info.bytes);
     }
   }
 
@@ -358,7 +363,9 @@ class Builder {
         continue;
       }
       const int first = p.producer >= 0 ? step_of[static_cast<size_t>(p.producer)] : 0;
-      const int last = p.last_use == INT32_MAX ? end : p.last_use < 0 ? first : step_of[static_cast<size_t>(p.last_use)];
+      const int last = p.last_use == INT32_MAX ? end
+                       : p.last_use < 0        ? first
+                                               : step_of[static_cast<size_t>(p.last_use)];
       item.first = std::min(item.first, first);
       item.last = std::max({item.last, first, last});
     }
@@ -372,14 +379,17 @@ class Builder {
     plan_->stats.arena_bytes = plan_arena(&items);
     plan_->stats.packed_bytes = plan_->packed->used();
     for (size_t s = 0; s < plan_->steps.size(); ++s)
-      if (scratch_item[s] >= 0) plan_->steps[s].scratch_offset = items[static_cast<size_t>(scratch_item[s])].offset;
+      if (scratch_item[s] >= 0)
+        plan_->steps[s].scratch_offset = items[static_cast<size_t>(scratch_item[s])].offset;
     for (size_t t = 0; t < plan_->tensors.size(); ++t)
       if (item_of[t] >= 0) plan_->tensors[t].offset = items[static_cast<size_t>(item_of[t])].offset;
     const size_t total = plan_->stats.arena_bytes + plan_->stats.packed_bytes + plan_->stats.folded_bytes;
     if (limit_ != 0 && total > limit_)
       return error(StatusCode::kOutOfMemory,
-                   "the model needs %zu bytes (activations %zu, packed weights %zu, known values %zu), the limit is %zu",
-                   total, plan_->stats.arena_bytes, plan_->stats.packed_bytes, plan_->stats.folded_bytes, limit_);
+                   "the model needs %zu bytes (activations %zu, packed weights %zu, known values %zu), the "
+                   "limit is %zu",
+                   total, plan_->stats.arena_bytes, plan_->stats.packed_bytes, plan_->stats.folded_bytes,
+                   limit_);
     return ok_status();
   }
 
@@ -389,9 +399,9 @@ class Builder {
   SharedPacked* shared_;
   size_t limit_;
   std::unique_ptr<Plan> plan_;
-  std::vector<int> live_;                        // planned node indices, in order
-  std::vector<std::pair<int, int>> copies_;      // source tensor, graph output tensor
-  std::vector<int> kept_;                        // constants that some step reads at run time
+  std::vector<int> live_;                    // planned node indices, in order
+  std::vector<std::pair<int, int>> copies_;  // source tensor, graph output tensor
+  std::vector<int> kept_;                    // constants that some step reads at run time
 };
 
 }  // namespace
@@ -416,7 +426,8 @@ Status Plan::allocate() {
     const PlannedTensor& r = tensors[static_cast<size_t>(root)];
     // A root's own offset is its place in the arena.
     if (r.home == Home::kArena) views[t].data = arena.data() + r.offset + offset;
-    if (r.home == Home::kConstant) views[t].data = static_cast<std::byte*>(const_cast<void*>(r.value)) + offset;
+    if (r.home == Home::kConstant)
+      views[t].data = static_cast<std::byte*>(const_cast<void*>(r.value)) + offset;
   }
   return ok_status();
 }

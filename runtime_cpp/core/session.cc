@@ -15,7 +15,9 @@ struct Session::Impl {
 
 namespace {
 
-const std::string& tensor_name(const Graph& graph, int32_t t) { return graph.tensors[static_cast<size_t>(t)].name; }
+const std::string& tensor_name(const Graph& graph, int32_t t) {
+  return graph.tensors[static_cast<size_t>(t)].name;
+}
 
 Status check_port(const char* kind, int i, int count) {
   if (i >= 0 && i < count) return ok_status();
@@ -31,8 +33,9 @@ Status check_binding(const char* kind, const std::string& name, const TensorType
     return error(StatusCode::kInvalidArgument, "%s '%s': the pointer is null", kind, name.c_str());
   const size_t size = dtype_size(type.dtype);
   if (size != 0 && reinterpret_cast<uintptr_t>(data) % size != 0)
-    return error(StatusCode::kInvalidArgument, "%s '%s': the pointer is not a multiple of %zu, the size of %s", kind,
-                 name.c_str(), size, dtype_name(type.dtype));
+    return error(StatusCode::kInvalidArgument,
+                 "%s '%s': the pointer is not a multiple of %zu, the size of %s", kind, name.c_str(), size,
+                 dtype_name(type.dtype));
   return ok_status();
 }
 
@@ -47,9 +50,11 @@ Session::~Session() = default;
 Status Session::create(std::shared_ptr<const Model> model, const SessionOptions& options,
                        std::unique_ptr<Session>* out) {
   if (options.threads < 0 || options.threads > 256)
-    return error(StatusCode::kInvalidArgument, "threads must be 0 (all usable CPUs) to 256, got %d", options.threads);
+    return error(StatusCode::kInvalidArgument, "threads must be 0 (all usable CPUs) to 256, got %d",
+                 options.threads);
   if (!isa_supported(options.isa))
-    return error(StatusCode::kUnsupported, "this CPU does not support the instruction set %s", isa_name(options.isa));
+    return error(StatusCode::kUnsupported, "this CPU does not support the instruction set %s",
+                 isa_name(options.isa));
   std::unique_ptr<Session> session(new Session());
   ExecutionState& state = session->impl_->state;
   state.model = std::move(model);
@@ -99,7 +104,8 @@ Status Session::bind_input(int i, const void* data, size_t bytes) {
 Status Session::bind_output(int i, void* data, size_t bytes) {
   EDGEC_TRY(check_port("output", i, output_count()));
   if (output_is_dynamic(i))
-    return error(StatusCode::kUnsupported, "output '%s' has a shape that depends on the data; read it after the run",
+    return error(StatusCode::kUnsupported,
+                 "output '%s' has a shape that depends on the data; read it after the run",
                  output_name(i).c_str());
   EDGEC_TRY(check_binding("output", output_name(i), output_type(i), data, bytes));
   impl_->main->bind_output(i, data ? data : &empty_tensor);
@@ -107,7 +113,9 @@ Status Session::bind_output(int i, void* data, size_t bytes) {
 }
 
 void* Session::input_data(int i) { return i < 0 || i >= input_count() ? nullptr : impl_->main->own_input(i); }
-void* Session::output_data(int i) { return i < 0 || i >= output_count() ? nullptr : impl_->main->own_output(i); }
+void* Session::output_data(int i) {
+  return i < 0 || i >= output_count() ? nullptr : impl_->main->own_output(i);
+}
 
 Status Session::run() {
   impl_->state.cancelled.store(false, std::memory_order_relaxed);
@@ -128,7 +136,10 @@ Status Session::tensor(const std::string& name, TensorView* out) const {
   for (size_t t = 0; t < graph.tensors.size(); ++t) {
     if (graph.tensors[t].name != name) continue;
     if (impl_->main->tensor(static_cast<int>(t), out)) return ok_status();
-    return error(StatusCode::kUnsupported, "tensor '%s' has no value: run first, and create the session with keep_all for intermediate ones", name.c_str());
+    return error(
+        StatusCode::kUnsupported,
+        "tensor '%s' has no value: run first, and create the session with keep_all for intermediate ones",
+        name.c_str());
   }
   return error(StatusCode::kInvalidArgument, "the model has no tensor '%s'", name.c_str());
 }
@@ -137,7 +148,8 @@ std::vector<std::string> Session::tensor_names() const {
   std::vector<std::string> names;
   const Plan& plan = impl_->main->plan();
   for (size_t t = 0; t < impl_->graph().tensors.size(); ++t)
-    if (plan.tensors[t].home != Home::kNone || plan.tensors[t].eager) names.push_back(impl_->graph().tensors[t].name);
+    if (plan.tensors[t].home != Home::kNone || plan.tensors[t].eager)
+      names.push_back(impl_->graph().tensors[t].name);
   return names;
 }
 

@@ -12,33 +12,35 @@
 namespace edgec {
 
 struct SessionOptions {
-  int threads = 1;          // 0 = all usable CPUs
-  size_t max_memory = 0;    // arena + packed weights; 0 = no limit; refused at prepare, never at run
+  int threads = 1;        // 0 = all usable CPUs
+  size_t max_memory = 0;  // arena + packed weights; 0 = no limit; refused at prepare, never at run
   Isa isa = best_isa();
-  bool keep_all = false;    // every activation keeps its own memory, so that tensor() can read it after run
-  // Shapes for inputs with symbolic dimensions, in graph input order; empty = the smallest that the symbols permit
+  bool keep_all = false;  // every activation keeps its own memory, so that tensor() can read it after run
+  // Shapes for inputs with symbolic dimensions, in graph input order; empty = the smallest that the symbols
+  // permit
   std::vector<Shape> input_shapes;
 };
 
 struct PlanStats {
-  size_t arena_bytes = 0;    // exact size of the one block that holds activations and scratch
-  size_t activation_peak = 0;  // largest sum of live activations, without scratch and fragmentation
-  size_t packed_bytes = 0;   // packed weights and tables
+  size_t arena_bytes = 0;          // exact size of the one block that holds activations and scratch
+  size_t activation_peak = 0;      // largest sum of live activations, without scratch and fragmentation
+  size_t packed_bytes = 0;         // packed weights and tables
   size_t mapped_weight_bytes = 0;  // constants used where the file maps them
-  size_t folded_bytes = 0;   // values evaluated at prepare
+  size_t folded_bytes = 0;         // values evaluated at prepare
 };
 
 struct StepInfo {
   const NodeInfo* node;
   const char* kernel;
   std::vector<TensorType> inputs, outputs;
-  bool is_view;              // costs nothing at run time
-  bool is_eager;             // shapes depend on data: prepared anew in every run
+  bool is_view;   // costs nothing at run time
+  bool is_eager;  // shapes depend on data: prepared anew in every run
 };
 
 class Session {
  public:
-  static Status create(std::shared_ptr<const Model> model, const SessionOptions& options, std::unique_ptr<Session>* out);
+  static Status create(std::shared_ptr<const Model> model, const SessionOptions& options,
+                       std::unique_ptr<Session>* out);
   ~Session();
 
   // Re-plans for other input shapes (graph input order). A no-op for the shapes it already has.
@@ -48,7 +50,7 @@ class Session {
   int output_count() const;
   const std::string& input_name(int i) const;
   const std::string& output_name(int i) const;
-  const TensorType& input_type(int i) const;    // for the prepared shapes
+  const TensorType& input_type(int i) const;  // for the prepared shapes
   // Shape depends on the input data: known after run(), cannot be bound, valid until the next run.
   bool output_is_dynamic(int i) const;
   const TensorType& output_type(int i) const;

@@ -42,7 +42,8 @@ class Sharing {
   void place_slices() {
     for (int n : live_) {
       const NodeInfo& node = graph_.nodes[static_cast<size_t>(n)];
-      if (node.op->view_parts == nullptr || node.op->whole_is_output || tensor(node.inputs[0]).value) continue;
+      if (node.op->view_parts == nullptr || node.op->whole_is_output || tensor(node.inputs[0]).value)
+        continue;
       for (const ViewPart& part : parts_of(n)) {
         const int t = node.outputs[static_cast<size_t>(part.part)];
         if (t == kAbsent || !free_child(t)) continue;
@@ -88,7 +89,8 @@ class Sharing {
     return root;
   }
   bool has_children(int t) {
-    return std::any_of(tensors_.begin(), tensors_.end(), [t](const PlannedTensor& p) { return p.parent == t; });
+    return std::any_of(tensors_.begin(), tensors_.end(),
+                       [t](const PlannedTensor& p) { return p.parent == t; });
   }
   // A tensor whose place is still open: an arena activation without parent.
   bool free_child(int t) { return tensor(t).home == Home::kArena && tensor(t).parent < 0; }
@@ -103,7 +105,8 @@ class Sharing {
   bool readers_accept_pitch(int t, int except_node) {
     if (tensor(t).read_eagerly) return false;
     for (int n : tensor(t).consumers)
-      if (n != except_node && !(graph_.nodes[static_cast<size_t>(n)].op->flags & kPitchedInputs)) return false;
+      if (n != except_node && !(graph_.nodes[static_cast<size_t>(n)].op->flags & kPitchedInputs))
+        return false;
     return true;
   }
   bool accepts_pitch(int t, int except_node) {
@@ -157,7 +160,7 @@ class Sharing {
 
   struct Extent {
     int root;
-    size_t begin, end;       // bytes from the first element to behind the last
+    size_t begin, end;  // bytes from the first element to behind the last
     size_t row, pitch_bytes;
   };
   Extent extent(int t) {
@@ -196,7 +199,8 @@ class Sharing {
       if (root_of(other) != root || !overlap(mine, extent(other))) continue;
       if (o.last_use > n) return false;
       const bool read_here = std::count(node.inputs.begin(), node.inputs.end(), other) > 0;
-      if (other != in && read_here && (extent(other).begin != mine.begin || o.type.shape != a.type.shape)) return false;
+      if (other != in && read_here && (extent(other).begin != mine.begin || o.type.shape != a.type.shape))
+        return false;
       // A convolution whose residual is its own input still reads the input after it has written outputs.
       for (size_t port = 0; read_here && port < node.inputs.size(); ++port) {
         const std::vector<int>& allowed = node.op->inplace_inputs;

@@ -54,9 +54,9 @@ inline Status ok_status() { return Status(); }
 [[gnu::format(printf, 2, 3)]] Status error(StatusCode code, const char* format, ...);
 [[gnu::format(printf, 1, 2)]] std::string format_string(const char* format, ...);
 
-#define EDGEC_TRY(expression)                        \
-  do {                                               \
-    ::edgec::Status edgec_try_status = (expression); \
+#define EDGEC_TRY(expression)                            \
+  do {                                                   \
+    ::edgec::Status edgec_try_status = (expression);     \
     if (!edgec_try_status.ok()) return edgec_try_status; \
   } while (false)
 

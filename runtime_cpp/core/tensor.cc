@@ -9,12 +9,11 @@ struct DTypeInfo {
   const char* name;
   size_t size;
 };
-constexpr DTypeInfo kInfo[kDTypeCount] = {{"none", 0}, {"f32", 4}, {"f16", 2}, {"bf16", 2}, {"i8", 1},
-                                          {"u8", 1},   {"i32", 4}, {"i64", 8}, {"bool", 1}, {"f64", 8},
-                                          {"i16", 2},  {"u16", 2}, {"u32", 4}, {"u64", 8},
-                                          {"f8e4m3fn", 1}, {"f8e4m3fnuz", 1}, {"f8e5m2", 1}, {"f8e5m2fnuz", 1},
-                                          {"f8e8m0", 1},   {"f4e2m1", 1},     {"i4", 1},     {"u4", 1},
-                                          {"i2", 1},       {"u2", 1}};
+constexpr DTypeInfo kInfo[kDTypeCount] = {
+    {"none", 0},   {"f32", 4},    {"f16", 2},      {"bf16", 2},       {"i8", 1},     {"u8", 1},
+    {"i32", 4},    {"i64", 8},    {"bool", 1},     {"f64", 8},        {"i16", 2},    {"u16", 2},
+    {"u32", 4},    {"u64", 8},    {"f8e4m3fn", 1}, {"f8e4m3fnuz", 1}, {"f8e5m2", 1}, {"f8e5m2fnuz", 1},
+    {"f8e8m0", 1}, {"f4e2m1", 1}, {"i4", 1},       {"u4", 1},         {"i2", 1},     {"u2", 1}};
 
 }  // namespace
 

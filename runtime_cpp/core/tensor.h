@@ -39,9 +39,9 @@ enum class DType : uint8_t {
 };
 inline constexpr int kDTypeCount = 24;
 
-const char* dtype_name(DType dtype);       // "f32", "i64", "bool"...
-DType dtype_from_name(const char* name);   // kNone when there is no such type
-size_t dtype_size(DType dtype);            // bytes of one element, 0 for kNone
+const char* dtype_name(DType dtype);      // "f32", "i64", "bool"...
+DType dtype_from_name(const char* name);  // kNone when there is no such type
+size_t dtype_size(DType dtype);           // bytes of one element, 0 for kNone
 inline bool dtype_valid(uint8_t code) { return code > 0 && code < kDTypeCount; }
 inline bool dtype_is_float(DType d) {
   return d == DType::kF32 || d == DType::kF16 || d == DType::kBF16 || d == DType::kF64;

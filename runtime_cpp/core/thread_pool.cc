@@ -103,7 +103,8 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::run(int64_t tasks, double cost_per_task, RangeFunction function, const void* context) {
   if (tasks <= 0) return;
   const double paying = static_cast<double>(tasks) * cost_per_task / kMinimumCostPerThread;
-  const int threads = static_cast<int>(std::min<double>({static_cast<double>(threads_), static_cast<double>(tasks), paying}));
+  const int threads =
+      static_cast<int>(std::min<double>({static_cast<double>(threads_), static_cast<double>(tasks), paying}));
   if (threads <= 1) {
     function(context, 0, tasks, 0);
     return;
@@ -119,8 +120,10 @@ void ThreadPool::run(int64_t tasks, double cost_per_task, RangeFunction function
   impl.bump_generation();
   impl.work(0);
   for (int spins = 0; impl.busy.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpins) pause_cpu();
-    else std::this_thread::yield();
+    if (spins < kSpins)
+      pause_cpu();
+    else
+      std::this_thread::yield();
   }
 }
 

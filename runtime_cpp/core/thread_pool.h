@@ -23,7 +23,8 @@ class ThreadPool {
   // body must not throw and must not call parallel_for.
   template <class Body>
   void parallel_for(int64_t tasks, double cost_per_task, const Body& body) {
-    run(tasks, cost_per_task,
+    run(
+        tasks, cost_per_task,
         [](const void* context, int64_t begin, int64_t end, int thread) {
           (*static_cast<const Body*>(context))(begin, end, thread);
         },

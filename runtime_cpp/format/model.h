@@ -73,7 +73,7 @@ struct GoldenSample {
 struct LoadOptions {
   // Also check the weight section's checksum and the zero bytes between weights (costs a pass over it).
   bool verify_weights = false;
-  size_t max_file_size = 0;      // 0 = no limit
+  size_t max_file_size = 0;  // 0 = no limit
 };
 
 class Model {

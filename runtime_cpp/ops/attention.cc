@@ -149,7 +149,8 @@ struct AttentionStep final : Step {
           reinterpret_cast<const float*>(args.scratch + value_offset) + slot * value_packing.floats();
       weigh(pointers, count, t, block.keys, values, v.pitch, packed, out, y.pitch);
     }
-    for (int64_t i = 0; i < count; ++i) correction[i] = zero_masked_rows && sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
+    for (int64_t i = 0; i < count; ++i)
+      correction[i] = zero_masked_rows && sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
     attention->scale_rows(out, y.pitch, count, value_depth, correction);
   }
 

@@ -16,7 +16,8 @@ Status infer(InferContext& ctx) {
   const std::string& to = ctx.attr_string("to");
   const DType wanted = to.empty() ? ctx.input(1).dtype : dtype_from_name(to.c_str());
   if (wanted == DType::kNone || is_small_float(wanted))
-    return ctx.fail(StatusCode::kInvalidArgument, "attribute 'to' is '%s', expected a float type", to.c_str());
+    return ctx.fail(StatusCode::kInvalidArgument, "attribute 'to' is '%s', expected a float type",
+                    to.c_str());
   return ctx.set_output(0, wanted, ctx.input(0).shape);
 }
 
@@ -26,7 +27,8 @@ struct Dequantize {
 
   static float scalar(const TensorView& view, int64_t i) {
     float value;
-    load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1, &value);
+    load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1,
+            &value);
     return value;
   }
 
@@ -34,21 +36,22 @@ struct Dequantize {
     const TensorView &x = *args.inputs[0], &scale = *args.inputs[1], &y = *args.outputs[0];
     const TensorView* zero = args.inputs[2];
     const int64_t chunks = (axis.inner + kChunk - 1) / kChunk;
-    args.pool.parallel_for(axis.runs() * chunks, 8 * std::min(axis.inner, kChunk), [&](int64_t begin, int64_t end, int) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t r = task / chunks, start = task % chunks * kChunk;
-        const int64_t n = std::min(kChunk, axis.inner - start), at = r * axis.inner + start;
-        double values[kChunk];  // i32 minus its zero point is exact
-        load_as(from, x.as<const char>() + static_cast<size_t>(at) * dtype_size(from), n, values);
-        const int64_t first = axis.first(r) + start * axis.step();
-        for (int64_t i = 0; i < n; ++i) {
-          const int64_t k = first + i * axis.step();
-          const double offset = zero == nullptr ? 0.0 : static_cast<double>(scalar(*zero, k));
-          values[i] = static_cast<double>(static_cast<float>(values[i] - offset) * scalar(scale, k));
-        }
-        store_as(to, values, n, y.as<char>() + static_cast<size_t>(at) * dtype_size(to));
-      }
-    });
+    args.pool.parallel_for(
+        axis.runs() * chunks, 8 * std::min(axis.inner, kChunk), [&](int64_t begin, int64_t end, int) {
+          for (int64_t task = begin; task < end; ++task) {
+            const int64_t r = task / chunks, start = task % chunks * kChunk;
+            const int64_t n = std::min(kChunk, axis.inner - start), at = r * axis.inner + start;
+            double values[kChunk];  // i32 minus its zero point is exact
+            load_as(from, x.as<const char>() + static_cast<size_t>(at) * dtype_size(from), n, values);
+            const int64_t first = axis.first(r) + start * axis.step();
+            for (int64_t i = 0; i < n; ++i) {
+              const int64_t k = first + i * axis.step();
+              const double offset = zero == nullptr ? 0.0 : static_cast<double>(scalar(*zero, k));
+              values[i] = static_cast<double>(static_cast<float>(values[i] - offset) * scalar(scale, k));
+            }
+            store_as(to, values, n, y.as<char>() + static_cast<size_t>(at) * dtype_size(to));
+          }
+        });
     return ok_status();
   }
 };

@@ -113,7 +113,8 @@ Status infer(InferContext& ctx) {
   EDGEC_TRY(ctx.want_dtype(1, {DType::kF32}));
   const Shape &x = ctx.input(0).shape, &grid = ctx.input(1).shape;
   const int spatial = x.rank() - 2;
-  if (spatial < 1 || spatial > kMaxSpatial || grid.rank() != x.rank() || grid.back() != spatial || grid[0] != x[0])
+  if (spatial < 1 || spatial > kMaxSpatial || grid.rank() != x.rank() || grid.back() != spatial ||
+      grid[0] != x[0])
     return ctx.fail(StatusCode::kShape, "input %s wants a grid [%lld, ..., %d] of %d dimensions, got %s",
                     x.to_string().c_str(), static_cast<long long>(x.rank() ? x[0] : 0), spatial, x.rank(),
                     grid.to_string().c_str());
@@ -140,12 +141,13 @@ Status prepare(PrepareContext& ctx) {
   ctx.set_step(make_step("grid_sample", [=](const StepArgs& args) {
     const float *image = args.inputs[0]->as<const float>(), *grid = args.inputs[1]->as<const float>();
     float* y = args.outputs[0]->as<float>();
-    args.pool.parallel_for(x[0] * channels, 60.0 * static_cast<double>(points), [&](int64_t begin, int64_t end, int) {
-      for (int64_t plane = begin; plane < end; ++plane)
-        for (int64_t p = 0; p < points; ++p)
-          y[plane * points + p] = sampler.sample(image + plane * pixels,
-                                                 grid + (plane / channels * points + p) * sampler.spatial);
-    });
+    args.pool.parallel_for(
+        x[0] * channels, 60.0 * static_cast<double>(points), [&](int64_t begin, int64_t end, int) {
+          for (int64_t plane = begin; plane < end; ++plane)
+            for (int64_t p = 0; p < points; ++p)
+              y[plane * points + p] = sampler.sample(
+                  image + plane * pixels, grid + (plane / channels * points + p) * sampler.spatial);
+        });
     return ok_status();
   }));
   return ok_status();
@@ -155,7 +157,9 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(grid_sample) {
   registry.add("GridSample")
-      .doc("Samples [N, C, spatial...] at the points of a grid with coordinates in [-1, 1] (ONNX, torch grid_sample).")
+      .doc(
+          "Samples [N, C, spatial...] at the points of a grid with coordinates in [-1, 1] (ONNX, torch "
+          "grid_sample).")
       .input("x", "f32[N, C, H, W], one to three spatial dimensions")
       .input("grid", "f32[N, out..., spatial], x first")
       .output("y")

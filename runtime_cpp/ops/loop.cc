@@ -34,7 +34,8 @@ HostTensor scalar(DType dtype, const void* value) {
 Status append(ControlContext& context, const HostTensor& value, HostTensor* stacked) {
   if (stacked->type.dtype == DType::kNone) {
     if (value.type.shape.rank() >= kMaxRank)
-      return context.fail(StatusCode::kShape, "a stacked output would have more than %d dimensions", kMaxRank);
+      return context.fail(StatusCode::kShape, "a stacked output would have more than %d dimensions",
+                          kMaxRank);
     stacked->type.dtype = value.type.dtype;
     stacked->type.shape = Shape{0};
     for (int64_t d : value.type.shape) stacked->type.shape.push_back(d);
@@ -61,7 +62,8 @@ Status run_loop(ControlContext& context) {
   if (context.has_input(0)) {
     const TensorView limit = context.input_view(0);
     if (limit.dtype() != DType::kI64 || limit.elements() != 1)
-      return context.fail(StatusCode::kShape, "the trip count must be one i64, got %s", limit.type.to_string().c_str());
+      return context.fail(StatusCode::kShape, "the trip count must be one i64, got %s",
+                          limit.type.to_string().c_str());
     trips = *limit.as<const int64_t>();
   }
   if (context.has_input(1)) {
@@ -81,7 +83,8 @@ Status run_loop(ControlContext& context) {
     const HostTensor counter = scalar(DType::kI64, &iteration), flag = scalar(DType::kBool, &condition);
     std::vector<TensorView> inputs = {view_of(counter), view_of(flag)};
     for (const HostTensor& value : state) inputs.push_back(view_of(value));
-    for (int64_t i = 0; i < captured; ++i) inputs.push_back(context.input_view(static_cast<int>(2 + carried + i)));
+    for (int64_t i = 0; i < captured; ++i)
+      inputs.push_back(context.input_view(static_cast<int>(2 + carried + i)));
     EDGEC_TRY(context.run_graph(context.attr_int("body"), inputs, &results));
     if (results.size() != 1 + state.size() + stacked.size())
       return context.fail(StatusCode::kBadFile, "the body gives %zu outputs, expected %zu", results.size(),
@@ -91,7 +94,8 @@ Status run_loop(ControlContext& context) {
                           results[0].type.to_string().c_str());
     go_on = results[0].data[0] != std::byte{0};
     for (size_t i = 0; i < state.size(); ++i) state[i] = std::move(results[1 + i]);
-    for (size_t i = 0; i < stacked.size(); ++i) EDGEC_TRY(append(context, results[1 + state.size() + i], &stacked[i]));
+    for (size_t i = 0; i < stacked.size(); ++i)
+      EDGEC_TRY(append(context, results[1 + state.size() + i], &stacked[i]));
   }
   for (size_t i = 0; i < state.size(); ++i) context.set_output(static_cast<int>(i), std::move(state[i]));
   for (size_t i = 0; i < stacked.size(); ++i) {
@@ -109,8 +113,10 @@ Status run_loop(ControlContext& context) {
 EDGEC_REGISTER(loop) {
   registry.add("Loop")
       .doc(
-          "Repeats a sub-graph. Its inputs are the iteration (i64), the condition (bool), the carried values and "
-          "the captured ones; its outputs the next condition, the carried values and one value per stacked output.")
+          "Repeats a sub-graph. Its inputs are the iteration (i64), the condition (bool), the carried values "
+          "and "
+          "the captured ones; its outputs the next condition, the carried values and one value per stacked "
+          "output.")
       .optional("trip_count", "i64, one element; absent = until the condition is false")
       .optional("condition", "bool, one element; absent = true")
       .variadic("values", "`carried` initial values, then the captured tensors")

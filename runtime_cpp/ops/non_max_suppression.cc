@@ -85,7 +85,8 @@ Status infer(InferContext& ctx) {
   EDGEC_TRY(ctx.want_rank(1, 3));
   const Shape &boxes = ctx.input(0).shape, &scores = ctx.input(1).shape;
   if (boxes[2] != 4 || boxes[0] != scores[0] || boxes[1] != scores[2])
-    return ctx.fail(StatusCode::kShape, "boxes %s and scores %s do not fit [batch, n, 4] and [batch, classes, n]",
+    return ctx.fail(StatusCode::kShape,
+                    "boxes %s and scores %s do not fit [batch, n, 4] and [batch, classes, n]",
                     boxes.to_string().c_str(), scores.to_string().c_str());
   for (int i = 0; i < ctx.input_count(); ++i)
     if (ctx.has_input(i) && ctx.value(i) == nullptr)
@@ -115,7 +116,9 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(non_max_suppression) {
   registry.add("NonMaxSuppression")
-      .doc("Greedy selection of boxes per class; NaN scores are never selected. The output's length depends on the data.")
+      .doc(
+          "Greedy selection of boxes per class; NaN scores are never selected. The output's length depends "
+          "on the data.")
       .input("boxes", "f32[batch, n, 4]")
       .input("scores", "f32[batch, classes, n]")
       .optional("max_output_boxes_per_class", "i64, default 0")

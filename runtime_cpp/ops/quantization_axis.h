@@ -1,4 +1,5 @@
-// Which scale belongs to which element: one per tensor, one per index of an axis, or one per block of an axis.
+// Which scale belongs to which element: one per tensor, one per index of an axis, or one per block of an
+// axis.
 #pragma once
 #include <cstdint>
 
@@ -23,7 +24,8 @@ struct QuantizationAxis {
   int64_t step() const { return blocked ? 1 : 0; }
 };
 
-// Checks scale (input 1) and zero point (input 2, if any) against x (input 0), attributes axis and block_size.
+// Checks scale (input 1) and zero point (input 2, if any) against x (input 0), attributes axis and
+// block_size.
 inline Status quantization_axis(const NodeContext& ctx, QuantizationAxis* out) {
   const Shape &x = ctx.input(0).shape, &scale = ctx.input(1).shape;
   const auto wrong = [&](const char* expected) {

@@ -17,15 +17,32 @@ struct Range {
 
 bool integer_range(DType dtype, Range* range) {
   switch (dtype) {
-    case DType::kI8: *range = {-128, 127}; return true;
-    case DType::kU8: *range = {0, 255}; return true;
-    case DType::kI16: *range = {-32768, 32767}; return true;
-    case DType::kU16: *range = {0, 65535}; return true;
-    case DType::kI4: *range = {-8, 7}; return true;
-    case DType::kU4: *range = {0, 15}; return true;
-    case DType::kI2: *range = {-2, 1}; return true;
-    case DType::kU2: *range = {0, 3}; return true;
-    default: return false;
+    case DType::kI8:
+      *range = {-128, 127};
+      return true;
+    case DType::kU8:
+      *range = {0, 255};
+      return true;
+    case DType::kI16:
+      *range = {-32768, 32767};
+      return true;
+    case DType::kU16:
+      *range = {0, 65535};
+      return true;
+    case DType::kI4:
+      *range = {-8, 7};
+      return true;
+    case DType::kU4:
+      *range = {0, 15};
+      return true;
+    case DType::kI2:
+      *range = {-2, 1};
+      return true;
+    case DType::kU2:
+      *range = {0, 3};
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -40,7 +57,8 @@ Status infer(InferContext& ctx) {
   if (!integer_range(to, &range) && !is_small_float(to))
     return ctx.fail(StatusCode::kUnsupported, "cannot quantize to %s", dtype_name(to));
   EDGEC_TRY(ctx.want_dtype(0, {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI32}));
-  EDGEC_TRY(ctx.want_dtype(1, {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI32, DType::kF8E8M0}));
+  EDGEC_TRY(
+      ctx.want_dtype(1, {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI32, DType::kF8E8M0}));
   QuantizationAxis axis;
   EDGEC_TRY(quantization_axis(ctx, &axis));
   return ctx.set_output(0, to, ctx.input(0).shape);
@@ -55,7 +73,8 @@ struct Quantize {
 
   float scalar(const TensorView& view, int64_t i) const {
     float value;
-    load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1, &value);
+    load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1,
+            &value);
     return value;
   }
 
@@ -63,27 +82,30 @@ struct Quantize {
     const TensorView &x = *args.inputs[0], &scale = *args.inputs[1], &y = *args.outputs[0];
     const TensorView* zero = args.inputs[2];
     const int64_t chunks = (axis.inner + kChunk - 1) / kChunk;
-    args.pool.parallel_for(axis.runs() * chunks, 8 * std::min(axis.inner, kChunk), [&](int64_t begin, int64_t end, int) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t r = task / chunks, start = task % chunks * kChunk;
-        const int64_t n = std::min(kChunk, axis.inner - start), at = r * axis.inner + start;
-        float values[kChunk];
-        load_as(from, x.as<const char>() + static_cast<size_t>(at) * dtype_size(from), n, values);
-        const int64_t first = axis.first(r) + start * axis.step();
-        for (int64_t i = 0; i < n; ++i) {
-          const int64_t k = first + i * axis.step();
-          const float divided = values[i] / scalar(scale, k);
-          const float offset = zero == nullptr ? 0.0f : scalar(*zero, k);
-          // NaN becomes the zero point.
-          values[i] = !is_integer ? divided
-                      : divided != divided
-                          ? offset
-                          : std::clamp(std::nearbyint(std::clamp(divided, -1073741824.0f, 1073741824.0f)) + offset,
-                                       range.low, range.high);
-        }
-        store_as(to, values, n, y.as<char>() + static_cast<size_t>(at) * dtype_size(to), rules);
-      }
-    });
+    args.pool.parallel_for(
+        axis.runs() * chunks, 8 * std::min(axis.inner, kChunk), [&](int64_t begin, int64_t end, int) {
+          for (int64_t task = begin; task < end; ++task) {
+            const int64_t r = task / chunks, start = task % chunks * kChunk;
+            const int64_t n = std::min(kChunk, axis.inner - start), at = r * axis.inner + start;
+            float values[kChunk];
+            load_as(from, x.as<const char>() + static_cast<size_t>(at) * dtype_size(from), n, values);
+            const int64_t first = axis.first(r) + start * axis.step();
+            for (int64_t i = 0; i < n; ++i) {
+              const int64_t k = first + i * axis.step();
+              const float divided = values[i] / scalar(scale, k);
+              const float offset = zero == nullptr ? 0.0f : scalar(*zero, k);
+              // NaN becomes the zero point.
+              values[i] =
+                  !is_integer ? divided
+                  : divided != divided
+                      ? offset
+                      : std::clamp(
+                            std::nearbyint(std::clamp(divided, -1073741824.0f, 1073741824.0f)) + offset,
+                            range.low, range.high);
+            }
+            store_as(to, values, n, y.as<char>() + static_cast<size_t>(at) * dtype_size(to), rules);
+          }
+        });
     return ok_status();
   }
 };
@@ -103,7 +125,9 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(quantize_linear) {
   registry.add("QuantizeLinear")
-      .doc("y = clamp(rne(x / scale) + zero_point): integers; small floats are x / scale, rounded. docs/numerics.md.")
+      .doc(
+          "y = clamp(rne(x / scale) + zero_point): integers; small floats are x / scale, rounded. "
+          "docs/numerics.md.")
       .input("x", "f32, f16, bf16, f64 or i32")
       .input("scale", "one value, one per index of the axis, or one per block")
       .optional("zero_point", "same shape as scale; its type is the output's")

@@ -18,9 +18,11 @@ struct RoiAlign {
     if (!(y >= -1 && y <= static_cast<float>(h) && px >= -1 && px <= static_cast<float>(w))) return false;
     y = std::max(y, 0.0f);
     px = std::max(px, 0.0f);
-    const int64_t y0 = std::min(static_cast<int64_t>(y), h - 1), x0 = std::min(static_cast<int64_t>(px), w - 1);
+    const int64_t y0 = std::min(static_cast<int64_t>(y), h - 1),
+                  x0 = std::min(static_cast<int64_t>(px), w - 1);
     const int64_t y1 = std::min(y0 + 1, h - 1), x1 = std::min(x0 + 1, w - 1);
-    const float fy = y0 == h - 1 ? 0 : y - static_cast<float>(y0), fx = x0 == w - 1 ? 0 : px - static_cast<float>(x0);
+    const float fy = y0 == h - 1 ? 0 : y - static_cast<float>(y0),
+                fx = x0 == w - 1 ? 0 : px - static_cast<float>(x0);
     const int64_t at[4] = {y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1};
     const float by[4] = {(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx};
     std::copy(at, at + 4, index);
@@ -39,8 +41,10 @@ struct RoiAlign {
     const float bin_h = h / static_cast<float>(height), bin_w = w / static_cast<float>(width);
     // A box from hostile data may be huge: more samples per bin than this add nothing but time.
     const auto samples = [this](float bin) {
-      return sampling_ratio > 0 ? sampling_ratio
-                                : std::clamp<int64_t>(bin == bin ? static_cast<int64_t>(std::ceil(std::min(bin, 1e6f))) : 1, 1, 4096);
+      return sampling_ratio > 0
+                 ? sampling_ratio
+                 : std::clamp<int64_t>(bin == bin ? static_cast<int64_t>(std::ceil(std::min(bin, 1e6f))) : 1,
+                                       1, 4096);
     };
     const int64_t ny = samples(bin_h), nx = samples(bin_w);
     for (int64_t py = 0; py < height; ++py) {
@@ -48,9 +52,11 @@ struct RoiAlign {
         double sum = 0;
         float best = -INFINITY;
         for (int64_t sy = 0; sy < ny; ++sy) {
-          const float y = top + static_cast<float>(py) * bin_h + (static_cast<float>(sy) + 0.5f) * bin_h / static_cast<float>(ny);
+          const float y = top + static_cast<float>(py) * bin_h +
+                          (static_cast<float>(sy) + 0.5f) * bin_h / static_cast<float>(ny);
           for (int64_t sx = 0; sx < nx; ++sx) {
-            const float xx = left + static_cast<float>(px) * bin_w + (static_cast<float>(sx) + 0.5f) * bin_w / static_cast<float>(nx);
+            const float xx = left + static_cast<float>(px) * bin_w +
+                             (static_cast<float>(sx) + 0.5f) * bin_w / static_cast<float>(nx);
             int64_t index[4];
             float weight[4];
             if (!neighbours(y, xx, index, weight)) {
@@ -75,15 +81,17 @@ struct RoiAlign {
     for (int64_t r = 0; r < rois; ++r)
       if (batch[r] < 0 || batch[r] >= x[0])
         return error(StatusCode::kInvalidArgument, "batch_indices[%lld] is %lld, expected 0 to %lld",
-                     static_cast<long long>(r), static_cast<long long>(batch[r]), static_cast<long long>(x[0] - 1));
+                     static_cast<long long>(r), static_cast<long long>(batch[r]),
+                     static_cast<long long>(x[0] - 1));
     float* y = args.outputs[0]->as<float>();
     const int64_t area = height * width, plane = x[2] * x[3];
-    args.pool.parallel_for(rois * x[1], 40.0 * static_cast<double>(area), [&](int64_t begin, int64_t end, int) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t r = task / x[1], c = task % x[1];
-        one(image + (batch[r] * x[1] + c) * plane, boxes + r * 4, y + task * area);
-      }
-    });
+    args.pool.parallel_for(rois * x[1], 40.0 * static_cast<double>(area),
+                           [&](int64_t begin, int64_t end, int) {
+                             for (int64_t task = begin; task < end; ++task) {
+                               const int64_t r = task / x[1], c = task % x[1];
+                               one(image + (batch[r] * x[1] + c) * plane, boxes + r * 4, y + task * area);
+                             }
+                           });
     return ok_status();
   }
 };
@@ -101,8 +109,8 @@ Status infer(InferContext& ctx) {
                     rois.to_string().c_str(), ctx.input(2).shape.to_string().c_str());
   const int64_t h = ctx.attr_int("output_height"), w = ctx.attr_int("output_width");
   if (h < 1 || w < 1 || x[2] < 1 || x[3] < 1)
-    return ctx.fail(StatusCode::kInvalidArgument, "output %lldx%lld of an image %s", static_cast<long long>(h),
-                    static_cast<long long>(w), x.to_string().c_str());
+    return ctx.fail(StatusCode::kInvalidArgument, "output %lldx%lld of an image %s",
+                    static_cast<long long>(h), static_cast<long long>(w), x.to_string().c_str());
   return ctx.set_output(0, DType::kF32, Shape{rois[0], x[1], h, w});
 }
 

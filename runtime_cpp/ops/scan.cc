@@ -21,8 +21,8 @@ struct AxisView {
 Status axis_view(ControlContext& context, const TensorType& type, int64_t axis, AxisView* out) {
   const int rank = type.shape.rank();
   if (axis < -rank || axis >= rank)
-    return context.fail(StatusCode::kShape, "axis %lld is outside the dimensions of %s", static_cast<long long>(axis),
-                        type.to_string().c_str());
+    return context.fail(StatusCode::kShape, "axis %lld is outside the dimensions of %s",
+                        static_cast<long long>(axis), type.to_string().c_str());
   const int a = static_cast<int>(axis < 0 ? axis + rank : axis);
   out->outer = static_cast<size_t>(type.shape.product(0, a));
   out->length = static_cast<size_t>(type.shape[a]);
@@ -58,7 +58,8 @@ Status stack(ControlContext& context, const std::vector<HostTensor>& values, int
   out->type.dtype = element.dtype;
   out->type.shape = Shape();
   for (int i = 0; i < rank; ++i)
-    out->type.shape.push_back(i == a ? static_cast<int64_t>(values.size()) : element.shape[i < a ? i : i - 1]);
+    out->type.shape.push_back(i == a ? static_cast<int64_t>(values.size())
+                                     : element.shape[i < a ? i : i - 1]);
   EDGEC_TRY(check_shape(out->type.dtype, out->type.shape));
   out->data.resize(out->type.bytes());
   AxisView view;
@@ -69,7 +70,8 @@ Status stack(ControlContext& context, const std::vector<HostTensor>& values, int
       return context.fail(StatusCode::kShape, "a stacked output changes from %s to %s between iterations",
                           element.to_string().c_str(), value.type.to_string().c_str());
     for (size_t o = 0; o < view.outer && view.inner != 0; ++o)
-      std::memcpy(out->data.data() + (o * view.length + k) * view.inner, value.data.data() + o * view.inner, view.inner);
+      std::memcpy(out->data.data() + (o * view.length + k) * view.inner, value.data.data() + o * view.inner,
+                  view.inner);
   }
   return ok_status();
 }
@@ -79,7 +81,8 @@ Status run_scan(ControlContext& context) {
   const int64_t captured = context.input_count() - states - scans;
   const int64_t stacked_count = context.output_count() - states;
   if (states < 0 || scans < 1 || captured < 0 || stacked_count < 0)
-    return context.fail(StatusCode::kBadFile, "%lld carried values and %lld scanned inputs do not fit %d inputs and %d outputs",
+    return context.fail(StatusCode::kBadFile,
+                        "%lld carried values and %lld scanned inputs do not fit %d inputs and %d outputs",
                         static_cast<long long>(states), static_cast<long long>(scans), context.input_count(),
                         context.output_count());
   std::vector<AxisView> axes(static_cast<size_t>(scans));
@@ -89,8 +92,8 @@ Status run_scan(ControlContext& context) {
     const int64_t axis = at_or(context.attr_ints("input_axes"), i, 0);
     EDGEC_TRY(axis_view(context, input.type, axis, &axes[i]));
     if (axes[i].length != axes[0].length)
-      return context.fail(StatusCode::kShape, "the scanned inputs have %zu and %zu iterations", axes[0].length,
-                          axes[i].length);
+      return context.fail(StatusCode::kShape, "the scanned inputs have %zu and %zu iterations",
+                          axes[0].length, axes[i].length);
     slices[i].type.dtype = input.dtype();
     slices[i].type.shape = without_axis(input.shape(), axis);
     slices[i].data.resize(slices[i].type.bytes());
@@ -115,13 +118,15 @@ Status run_scan(ControlContext& context) {
                     input.as<const std::byte>() + (o * axes[i].length + k) * axes[i].inner, axes[i].inner);
       inputs.push_back(view_of(slices[i]));
     }
-    for (int64_t i = 0; i < captured; ++i) inputs.push_back(context.input_view(static_cast<int>(states + scans + i)));
+    for (int64_t i = 0; i < captured; ++i)
+      inputs.push_back(context.input_view(static_cast<int>(states + scans + i)));
     EDGEC_TRY(context.run_graph(context.attr_int("body"), inputs, &results));
     if (results.size() != state.size() + collected.size())
       return context.fail(StatusCode::kBadFile, "the body gives %zu outputs, expected %zu", results.size(),
                           state.size() + collected.size());
     for (size_t i = 0; i < state.size(); ++i) state[i] = std::move(results[i]);
-    for (size_t i = 0; i < collected.size(); ++i) collected[i].push_back(std::move(results[state.size() + i]));
+    for (size_t i = 0; i < collected.size(); ++i)
+      collected[i].push_back(std::move(results[state.size() + i]));
   }
   for (size_t i = 0; i < state.size(); ++i) context.set_output(static_cast<int>(i), std::move(state[i]));
   for (size_t i = 0; i < collected.size(); ++i) {
@@ -138,7 +143,8 @@ Status run_scan(ControlContext& context) {
 EDGEC_REGISTER(scan) {
   registry.add("Scan")
       .doc(
-          "Runs a sub-graph once per slice of the scanned inputs. Its inputs are the carried values, one slice each "
+          "Runs a sub-graph once per slice of the scanned inputs. Its inputs are the carried values, one "
+          "slice each "
           "and the captured tensors; its outputs the carried values and one value per stacked output.")
       .variadic("values", "`carried` initial values, `scan_inputs` scanned tensors, then the captured ones")
       .variadic_output("outputs", "final carried values, then values stacked over the iterations")
@@ -148,7 +154,8 @@ EDGEC_REGISTER(scan) {
       .attr("input_axes", std::vector<int64_t>{}, "axis that is scanned, per scanned input; default 0")
       .attr("input_directions", std::vector<int64_t>{}, "1 = from the end, per scanned input; default 0")
       .attr("output_axes", std::vector<int64_t>{}, "axis that is stacked, per stacked output; default 0")
-      .attr("output_directions", std::vector<int64_t>{}, "1 = last iteration first, per stacked output; default 0")
+      .attr("output_directions", std::vector<int64_t>{},
+            "1 = last iteration first, per stacked output; default 0")
       .flags(kControlFlow | kNotFoldable)
       .infer(infer_scan)
       .prepare(prepare_scan)

@@ -8,7 +8,8 @@
 namespace edgec {
 namespace {
 
-// The slices along `axis` (every element when the tensor is flat) in a fixed order of first occurrence or size.
+// The slices along `axis` (every element when the tensor is flat) in a fixed order of first occurrence or
+// size.
 struct Slices {
   int64_t outer = 1, count = 0, inner = 1;
   DType dtype = DType::kNone;
@@ -54,7 +55,8 @@ struct Groups {
 Groups group(const Slices& slices, bool sorted) {
   std::vector<int64_t> order(static_cast<size_t>(slices.count));
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return slices.compare(a, b) < 0; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return slices.compare(a, b) < 0; });
   Groups groups;
   groups.inverse.resize(order.size());
   for (size_t k = 0; k < order.size(); ++k) {
@@ -142,7 +144,8 @@ Status prepare(PrepareContext& ctx) {
 
 EDGEC_REGISTER(unique) {
   registry.add("Unique")
-      .doc("The distinct elements, or distinct slices along an axis. The output's length depends on the data.")
+      .doc(
+          "The distinct elements, or distinct slices along an axis. The output's length depends on the data.")
       .input("x")
       .output("y")
       .optional_output("indices", "i64: first occurrence of each")

@@ -191,7 +191,9 @@ TEST(threads_do_not_change_a_bit) {
 
 TEST(counter_counts) {
   const long before = allocations;
-  void* (*volatile allocate)(size_t) = [](size_t n) { return ::operator new(n); };  // not to be optimised away
+  void* (*volatile allocate)(size_t) = [](size_t n) {
+    return ::operator new(n);
+  };  // not to be optimised away
   ::operator delete(allocate(100));
   EXPECT_EQ(allocations.load() - before, 1L);
 #if EDGEC_COUNT_MALLOC

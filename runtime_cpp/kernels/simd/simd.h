@@ -66,13 +66,15 @@ inline constexpr int kF32 = lanes<float>;
 
 // Integer lanes as wide as T: what a comparison yields (all ones = true).
 template <class T>
-using mask_of = std::conditional_t<sizeof(T) == 4, int32_t,
-                                   std::conditional_t<sizeof(T) == 2, int16_t,
-                                                      std::conditional_t<sizeof(T) == 1, int8_t, int64_t>>>;
+using mask_of = std::conditional_t<
+    sizeof(T) == 4, int32_t,
+    std::conditional_t<sizeof(T) == 2, int16_t, std::conditional_t<sizeof(T) == 1, int8_t, int64_t>>>;
 
-#define EDGEC_VEC_BINARY(op)                                                                  \
-  template <class T, int N>                                                                   \
-  EDGEC_INLINE vec<T, N> operator op(vec<T, N> a, vec<T, N> b) { return {a.v op b.v}; }
+#define EDGEC_VEC_BINARY(op)                                     \
+  template <class T, int N>                                      \
+  EDGEC_INLINE vec<T, N> operator op(vec<T, N> a, vec<T, N> b) { \
+    return {a.v op b.v};                                         \
+  }
 EDGEC_VEC_BINARY(+)
 EDGEC_VEC_BINARY(-)
 EDGEC_VEC_BINARY(*)
@@ -81,10 +83,10 @@ EDGEC_VEC_BINARY(&)
 EDGEC_VEC_BINARY(|)
 EDGEC_VEC_BINARY(^)
 #undef EDGEC_VEC_BINARY
-#define EDGEC_VEC_COMPARE(op)                                                                 \
-  template <class T, int N>                                                                   \
-  EDGEC_INLINE vec<mask_of<T>, N> operator op(vec<T, N> a, vec<T, N> b) {                     \
-    return {(typename vec<mask_of<T>, N>::native)(a.v op b.v)};                               \
+#define EDGEC_VEC_COMPARE(op)                                             \
+  template <class T, int N>                                               \
+  EDGEC_INLINE vec<mask_of<T>, N> operator op(vec<T, N> a, vec<T, N> b) { \
+    return {(typename vec<mask_of<T>, N>::native)(a.v op b.v)};           \
   }
 EDGEC_VEC_COMPARE(<)
 EDGEC_VEC_COMPARE(<=)
@@ -94,19 +96,25 @@ EDGEC_VEC_COMPARE(==)
 EDGEC_VEC_COMPARE(!=)
 #undef EDGEC_VEC_COMPARE
 template <class T, int N>
-EDGEC_INLINE vec<T, N> operator-(vec<T, N> a) { return {-a.v}; }
+EDGEC_INLINE vec<T, N> operator-(vec<T, N> a) {
+  return {-a.v};
+}
 template <class T, int N>
-EDGEC_INLINE vec<T, N> operator<<(vec<T, N> a, int n) { return {a.v << n}; }
+EDGEC_INLINE vec<T, N> operator<<(vec<T, N> a, int n) {
+  return {a.v << n};
+}
 template <class T, int N>
-EDGEC_INLINE vec<T, N> operator>>(vec<T, N> a, int n) { return {a.v >> n}; }
+EDGEC_INLINE vec<T, N> operator>>(vec<T, N> a, int n) {
+  return {a.v >> n};
+}
 
 template <class T, int N>
 EDGEC_INLINE vec<T, N> select(vec<mask_of<T>, N> mask, vec<T, N> yes, vec<T, N> no) {
   return {mask.v ? yes.v : no.v};
 }
 template <class U, class T, int N>
-EDGEC_INLINE vec<U, N * static_cast<int>(sizeof(T)) / static_cast<int>(sizeof(U))> bit_cast(vec<T, N> a) {
-  return {(typename vec<U, N * sizeof(T) / sizeof(U)>::native)a.v};
+EDGEC_INLINE vec<U, N* static_cast<int>(sizeof(T)) / static_cast<int>(sizeof(U))> bit_cast(vec<T, N> a) {
+  return {(typename vec<U, N * sizeof(T) / sizeof(U)>::native) a.v};
 }
 // Value conversion lane by lane; float to integer truncates (use round() first for nearest even).
 template <class U, class T, int N>
@@ -133,7 +141,8 @@ EDGEC_INLINE vec<T, N> load(const T* p, int64_t n) {
     return {(typename vec<T, N>::native)_mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << n) - 1), p)};
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4 && N == 8) {
-    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256i mask =
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     return {(typename vec<T, N>::native)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), mask)};
   }
 #endif
@@ -150,7 +159,8 @@ EDGEC_INLINE void store(T* p, vec<T, N> a, int64_t n) {
   }
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4 && N == 8) {
-    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256i mask =
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     _mm256_maskstore_epi32(reinterpret_cast<int*>(p), mask, (__m256i)a.v);
     return;
   }
@@ -201,18 +211,22 @@ EDGEC_INLINE vec<float, N> fma(vec<float, N> a, vec<float, N> b, vec<float, N> c
 template <class T, int N>
 EDGEC_INLINE vec<T, N> min(vec<T, N> a, vec<T, N> b) {
 #if defined(__AVX512F__)
-  if constexpr (std::is_same_v<T, float> && N == 16) return {(typename vec<T, N>::native)_mm512_min_ps(a.v, b.v)};
+  if constexpr (std::is_same_v<T, float> && N == 16)
+    return {(typename vec<T, N>::native)_mm512_min_ps(a.v, b.v)};
 #elif defined(__AVX2__)
-  if constexpr (std::is_same_v<T, float> && N == 8) return {(typename vec<T, N>::native)_mm256_min_ps(a.v, b.v)};
+  if constexpr (std::is_same_v<T, float> && N == 8)
+    return {(typename vec<T, N>::native)_mm256_min_ps(a.v, b.v)};
 #endif
   return select(a < b, a, b);
 }
 template <class T, int N>
 EDGEC_INLINE vec<T, N> max(vec<T, N> a, vec<T, N> b) {
 #if defined(__AVX512F__)
-  if constexpr (std::is_same_v<T, float> && N == 16) return {(typename vec<T, N>::native)_mm512_max_ps(a.v, b.v)};
+  if constexpr (std::is_same_v<T, float> && N == 16)
+    return {(typename vec<T, N>::native)_mm512_max_ps(a.v, b.v)};
 #elif defined(__AVX2__)
-  if constexpr (std::is_same_v<T, float> && N == 8) return {(typename vec<T, N>::native)_mm256_max_ps(a.v, b.v)};
+  if constexpr (std::is_same_v<T, float> && N == 8)
+    return {(typename vec<T, N>::native)_mm256_max_ps(a.v, b.v)};
 #endif
   return select(a > b, a, b);
 }
@@ -222,29 +236,33 @@ EDGEC_INLINE vec<float, N> abs(vec<float, N> a) {
   return bit_cast<float>(bit_cast<int32_t>(a) & vec<int32_t, N>(0x7fffffff));
 }
 
-#define EDGEC_VEC_UNARY(name, avx512, avx, neon, scalar)                                        \
-  template <int N>                                                                              \
-  EDGEC_INLINE vec<float, N> name(vec<float, N> a) {                                            \
-    EDGEC_VEC_UNARY_BODY_##name                                                                 \
-    vec<float, N> r;                                                                            \
-    for (int i = 0; i < N; ++i) r.v[i] = scalar(a.v[i]);                                        \
-    return r;                                                                                   \
+#define EDGEC_VEC_UNARY(name, avx512, avx, neon, scalar) \
+  template <int N>                                       \
+  EDGEC_INLINE vec<float, N> name(vec<float, N> a) {     \
+    EDGEC_VEC_UNARY_BODY_##name vec<float, N> r;         \
+    for (int i = 0; i < N; ++i) r.v[i] = scalar(a.v[i]); \
+    return r;                                            \
   }
 #if defined(__AVX512F__)
-#define EDGEC_NATIVE(i512, i256, neon) \
+#define EDGEC_NATIVE(i512, i256, neon)                                  \
   if constexpr (N == 16) return {(typename vec<float, N>::native)i512}; \
   if constexpr (N == 8) return {(typename vec<float, N>::native)i256};
 #elif defined(__AVX2__)
-#define EDGEC_NATIVE(i512, i256, neon) if constexpr (N == 8) return {(typename vec<float, N>::native)i256};
+#define EDGEC_NATIVE(i512, i256, neon) \
+  if constexpr (N == 8) return {(typename vec<float, N>::native)i256};
 #elif defined(__aarch64__)
-#define EDGEC_NATIVE(i512, i256, neon) if constexpr (N == 4) return {(typename vec<float, N>::native)neon};
+#define EDGEC_NATIVE(i512, i256, neon) \
+  if constexpr (N == 4) return {(typename vec<float, N>::native)neon};
 #else
 #define EDGEC_NATIVE(i512, i256, neon)
 #endif
 #define EDGEC_VEC_UNARY_BODY_sqrt EDGEC_NATIVE(_mm512_sqrt_ps(a.v), _mm256_sqrt_ps(a.v), vsqrtq_f32(a.v))
-#define EDGEC_VEC_UNARY_BODY_round EDGEC_NATIVE(_mm512_roundscale_ps(a.v, 0x08), _mm256_round_ps(a.v, 0x08), vrndnq_f32(a.v))
-#define EDGEC_VEC_UNARY_BODY_floor EDGEC_NATIVE(_mm512_roundscale_ps(a.v, 0x09), _mm256_round_ps(a.v, 0x09), vrndmq_f32(a.v))
-#define EDGEC_VEC_UNARY_BODY_ceil EDGEC_NATIVE(_mm512_roundscale_ps(a.v, 0x0a), _mm256_round_ps(a.v, 0x0a), vrndpq_f32(a.v))
+#define EDGEC_VEC_UNARY_BODY_round \
+  EDGEC_NATIVE(_mm512_roundscale_ps(a.v, 0x08), _mm256_round_ps(a.v, 0x08), vrndnq_f32(a.v))
+#define EDGEC_VEC_UNARY_BODY_floor \
+  EDGEC_NATIVE(_mm512_roundscale_ps(a.v, 0x09), _mm256_round_ps(a.v, 0x09), vrndmq_f32(a.v))
+#define EDGEC_VEC_UNARY_BODY_ceil \
+  EDGEC_NATIVE(_mm512_roundscale_ps(a.v, 0x0a), _mm256_round_ps(a.v, 0x0a), vrndpq_f32(a.v))
 EDGEC_VEC_UNARY(sqrt, , , , __builtin_sqrtf)
 EDGEC_VEC_UNARY(round, , , , __builtin_rintf)  // to nearest, ties to even
 EDGEC_VEC_UNARY(floor, , , , __builtin_floorf)
@@ -254,18 +272,24 @@ EDGEC_VEC_UNARY(ceil, , , , __builtin_ceilf)
 // Sums and extrema over the lanes, in a fixed tree order.
 template <class T, int N>
 EDGEC_INLINE T reduce_add(vec<T, N> a) {
-  if constexpr (N == 1) return a.v[0];
-  else return reduce_add(low(a) + high(a));
+  if constexpr (N == 1)
+    return a.v[0];
+  else
+    return reduce_add(low(a) + high(a));
 }
 template <class T, int N>
 EDGEC_INLINE T reduce_max(vec<T, N> a) {
-  if constexpr (N == 1) return a.v[0];
-  else return reduce_max(max(low(a), high(a)));
+  if constexpr (N == 1)
+    return a.v[0];
+  else
+    return reduce_max(max(low(a), high(a)));
 }
 template <class T, int N>
 EDGEC_INLINE T reduce_min(vec<T, N> a) {
-  if constexpr (N == 1) return a.v[0];
-  else return reduce_min(min(low(a), high(a)));
+  if constexpr (N == 1)
+    return a.v[0];
+  else
+    return reduce_min(min(low(a), high(a)));
 }
 
 // The main loop at full width and the tail through the same body: body(i, n) with n an
