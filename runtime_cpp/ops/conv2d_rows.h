@@ -14,7 +14,7 @@ namespace edgec {
 // the row.
 struct ConvRows final : DotRows {
   // A tap of this many floats pays for its pointers.
-  static constexpr int64_t kLongTap = 16;
+  static constexpr int64_t kLongTap = 33;
 
   const float* image = nullptr;  // first channel of the product, pixel (0, 0) of the first image
   const float* zeros = nullptr;  // zero_floats()

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ops/conv.h"
+#include "ops/conv_transpose2d_scatter.h"
 #include "ops/epilogue.h"
 
 namespace edgec {
@@ -177,11 +178,68 @@ struct TransposeStep final : Step {
   const char* kernel_name() const override { return phases[0].product.row->name; }
 };
 
+// Vectors of multiply-adds per input pixel and group: phases leave lanes empty when O / group is small;
+// scattering costs about one vector for each of the sums it moves.
+bool scatter_pays(const ConvGeometry& g, int lanes) {
+  const int64_t o = g.out_group_channels(), columns = g.taps() * o;
+  const int64_t by_phases = g.taps() * g.group_channels * ((o + lanes - 1) / lanes);
+  const int64_t by_scatter = g.group_channels * ((columns + lanes - 1) / lanes) + columns;
+  return by_scatter < by_phases;
+}
+
+Status prepare_scatter(PrepareContext& ctx, const ConvGeometry& g, const Epilogue& epilogue) {
+  auto step = std::make_unique<ScatterStep>();
+  step->g = g;
+  step->kernels = &dot_kernels(ctx.isa());
+  step->activations = &activation_kernels(ctx.isa());
+  step->activation = epilogue.activation;
+  step->alpha = epilogue.alpha;
+  step->beta = epilogue.beta;
+  const int64_t n = step->columns();
+  DotProduct& product = step->product;
+  product.row = &dot_choose(ctx.isa(), g.width, n);
+  product.activations = step->activations;
+  product.packing = dot_packing(*product.row, n, g.group_channels);
+  // The sums of a segment, 64 KiB, are added from L2 at the latest.
+  const int64_t mr = product.row->mr;
+  step->segment = std::min(g.width, std::max<int64_t>(mr, (int64_t{16} << 10) / n / mr * mr));
+  product.m = step->segment;
+  dot_plan(&product, 0, 1);
+  // Neighbouring bands both compute the input rows at their border: no more bands than threads can use.
+  if (ctx.threads() > 1)
+    step->bands = std::clamp<int64_t>(2 * ctx.threads() / std::max<int64_t>(g.batch, 1), 1, g.out_height);
+  step->sums_bytes = round_up_bytes(static_cast<size_t>(step->segment * n) * sizeof(float));
+  step->thread_bytes = step->sums_bytes + product.scratch_bytes();
+  const size_t bytes = static_cast<size_t>(step->packed_floats()) * sizeof(float);
+  size_t scratch = 0;
+  if (ctx.constant(kWeight) != nullptr) {
+    bool fresh = false;
+    auto* packed = static_cast<float*>(
+        ctx.allocate_packed_weights(kWeight, format_string("%s scatter", product.row->name), bytes, &fresh));
+    if (packed == nullptr) return ctx.out_of_memory(bytes);
+    if (fresh) {
+      std::vector<float> gathered(static_cast<size_t>(step->gathered_floats()));
+      step->pack(static_cast<const float*>(ctx.constant(kWeight)), gathered.data(), packed);
+    }
+    step->packed = packed;
+    ctx.release_constant(kWeight);
+  } else {
+    step->gathered_offset = round_up_bytes(bytes);
+    scratch =
+        step->gathered_offset + round_up_bytes(static_cast<size_t>(step->gathered_floats()) * sizeof(float));
+  }
+  step->thread_offset = scratch;
+  ctx.request_scratch(scratch + step->thread_bytes * static_cast<size_t>(ctx.threads()));
+  ctx.set_step(std::move(step));
+  return ok_status();
+}
+
 Status prepare(PrepareContext& ctx) {
   ConvGeometry g;
   EDGEC_TRY(geometry_of(ctx, &g));
   Epilogue epilogue;
   EDGEC_TRY(parse_epilogue(ctx, false, &epilogue));
+  if (scatter_pays(g, dot_kernels(ctx.isa()).lanes)) return prepare_scatter(ctx, g, epilogue);
   auto step = std::make_unique<TransposeStep>();
   step->g = g;
   step->kernels = &dot_kernels(ctx.isa());
