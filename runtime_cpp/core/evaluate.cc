@@ -50,7 +50,13 @@ Status evaluate(const NodeInfo& node, const std::vector<const TensorType*>& inpu
       return error(StatusCode::kInvalidArgument, "%s '%s': input %zu has no value", node.op->name.c_str(),
                    node.name.c_str(), i);
   SharedPacked own_packed;
-  PlanPacked packed(options.packed ? options.packed : &own_packed, 0);
+  PlanPacked packed(options.packed ? options.packed : &own_packed, options.max_bytes);
+  // Before prepare: tables may grow with an output that nobody has memory for.
+  for (size_t i = 0; i < types.size(); ++i)
+    if (options.max_bytes != 0 && node.outputs[i] != kAbsent && types[i].bytes() > options.max_bytes)
+      return error(StatusCode::kOutOfMemory, "%s '%s': output %zu is %s, %zu bytes, the limit is %zu",
+                   node.op->name.c_str(), node.name.c_str(), i, types[i].to_string().c_str(),
+                   types[i].bytes(), options.max_bytes);
   Planner::Request request;
   request.node = view_of(node);
   request.input_types = inputs;

@@ -47,6 +47,7 @@ class ControlRun final : public ControlContext {
     input_values_ = values_.data();
   }
   TensorView input_view(int i) const override { return views_[static_cast<size_t>(i)]; }
+  size_t max_memory() const override { return executor_.state_.options.max_memory; }
   bool cancelled() const override { return executor_.state_.cancelled.load(std::memory_order_relaxed); }
   void set_output(int i, HostTensor value) override {
     if (i < output_count_ && info_.outputs[static_cast<size_t>(i)] != kAbsent)
@@ -243,6 +244,7 @@ Status Executor::run_eager_node(int n) {
   options.isa = state_.options.isa;
   options.pool = state_.pool.get();
   options.packed = &state_.packed;
+  options.max_bytes = state_.options.max_memory;
   std::vector<HostTensor> results;
   EDGEC_TRY(evaluate(node, types, values, options, &results));
   for (size_t i = 0; i < results.size(); ++i)

@@ -71,6 +71,7 @@ struct EvaluateOptions {
   Isa isa = best_isa();
   ThreadPool* pool = nullptr;      // null: the calling thread alone
   SharedPacked* packed = nullptr;  // null: weights are packed for this call only
+  size_t max_bytes = 0;            // of one output, and of packed weights; 0 = no limit
 };
 // evaluate_node without validation (the file was validated) and with the session's resources.
 Status evaluate(const NodeInfo& node, const std::vector<const TensorType*>& inputs,

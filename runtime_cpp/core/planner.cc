@@ -124,6 +124,7 @@ class Builder {
         std::vector<HostTensor> results;
         EvaluateOptions evaluate_options;
         evaluate_options.isa = options_.isa;
+        evaluate_options.max_bytes = limit_;
         EDGEC_TRY(evaluate(info, types, values, evaluate_options, &results));
         for (size_t i = 0; i < results.size(); ++i) {
           if (info.outputs[i] == kAbsent) continue;
@@ -145,6 +146,11 @@ class Builder {
         t.type.dtype = outputs[i].dtype;
         t.type.shape = outputs[i].shape;
         t.producer = static_cast<int>(n);
+        // Before any prepare: tables may grow with an output that nobody has memory for.
+        if (limit_ != 0 && t.type.bytes() > limit_)
+          return error(StatusCode::kOutOfMemory, "%s '%s': output %zu is %s, %zu bytes, the limit is %zu",
+                       info.op->name.c_str(), info.name.c_str(), i, t.type.to_string().c_str(), t.type.bytes(),
+                       limit_);
       }
     }
     return ok_status();

@@ -45,6 +45,9 @@ Status append(ControlContext& context, const HostTensor& value, HostTensor* stac
   if (value.type.dtype != stacked->type.dtype || value.type.shape != expected)
     return context.fail(StatusCode::kShape, "a stacked output changes from %s to %s between iterations",
                         expected.to_string().c_str(), value.type.to_string().c_str());
+  if (context.max_memory() != 0 && stacked->data.size() + value.data.size() > context.max_memory())
+    return context.fail(StatusCode::kOutOfMemory, "a stacked output needs more than max_memory, %zu bytes",
+                        context.max_memory());
   stacked->type.shape[0] += 1;
   stacked->data.insert(stacked->data.end(), value.data.begin(), value.data.end());
   return ok_status();

@@ -125,8 +125,14 @@ Status run_scan(ControlContext& context) {
       return context.fail(StatusCode::kBadFile, "the body gives %zu outputs, expected %zu", results.size(),
                           state.size() + collected.size());
     for (size_t i = 0; i < state.size(); ++i) state[i] = std::move(results[i]);
-    for (size_t i = 0; i < collected.size(); ++i)
+    for (size_t i = 0; i < collected.size(); ++i) {
+      // Values of one shape: the stack is as large as one times their number, and stack() checks the shapes.
+      const size_t bytes = results[state.size() + i].data.size();
+      if (context.max_memory() != 0 && bytes != 0 && iteration >= context.max_memory() / bytes)
+        return context.fail(StatusCode::kOutOfMemory, "a stacked output needs more than max_memory, %zu bytes",
+                            context.max_memory());
       collected[i].push_back(std::move(results[state.size() + i]));
+    }
   }
   for (size_t i = 0; i < state.size(); ++i) context.set_output(static_cast<int>(i), std::move(state[i]));
   for (size_t i = 0; i < collected.size(); ++i) {
