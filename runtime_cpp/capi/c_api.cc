@@ -119,10 +119,13 @@ class Exclusive {
   bool owned_;
 };
 
-Status read_shapes(const edgec_shape* shapes, size_t count, std::vector<edgec::Shape>* out) {
+// `inputs` is how many the model has: a wrong count is refused before the array is read.
+Status read_shapes(const edgec_shape* shapes, size_t count, size_t inputs, std::vector<edgec::Shape>* out) {
   if (shapes == nullptr && count != 0) return null_argument("input_shapes");
-  // A nonsense count would read far beyond the array; no model has so many inputs.
-  if (count > INT16_MAX) return error(StatusCode::kInvalidArgument, "%zu input shapes", count);
+  if (count != inputs) {
+    return error(StatusCode::kInvalidArgument, "got %zu input shapes, the model has %zu inputs", count,
+                 inputs);
+  }
   for (size_t i = 0; i < count; ++i) {
     if (shapes[i].rank < 0 || shapes[i].rank > EDGEC_MAX_RANK) {
       return error(StatusCode::kInvalidArgument, "input shape %zu has rank %" PRId32 ", expected 0 to %d", i,
@@ -154,7 +157,10 @@ Status create_session(const edgec_model& model, const edgec_session_options* giv
   edgec::SessionOptions core;
   core.threads = options.threads;
   core.max_memory = options.max_memory;
-  EDGEC_TRY(read_shapes(options.input_shapes, options.input_shape_count, &core.input_shapes));
+  if (options.input_shapes != nullptr || options.input_shape_count != 0) {
+    EDGEC_TRY(read_shapes(options.input_shapes, options.input_shape_count, model.model->graph().inputs.size(),
+                          &core.input_shapes));
+  }
   if (options.isa != nullptr) EDGEC_TRY(find_isa(options.isa, &core.isa));
   return edgec::Session::create(model.model, core, out);
 }
@@ -381,7 +387,7 @@ edgec_status edgec_prepare(edgec_session* session, const edgec_shape* input_shap
   return guarded([&]() -> Status {
     WANT(session);
     std::vector<edgec::Shape> shapes;
-    EDGEC_TRY(read_shapes(input_shapes, count, &shapes));
+    EDGEC_TRY(read_shapes(input_shapes, count, edgec_input_count(session), &shapes));
     const Exclusive exclusive(session);
     EDGEC_TRY(exclusive.status());
     return session->session->prepare(shapes);

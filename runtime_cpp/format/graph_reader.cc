@@ -24,6 +24,9 @@ constexpr size_t kMinGraphBytes = 5 * 4;
 constexpr uint8_t kFlagQuantized = 1;
 constexpr uint8_t kFlagAnyShape = 2;
 
+// Nested control flow recurses at run time; this many levels fit every thread's stack.
+constexpr uint32_t kMaxGraphDepth = 64;
+
 // A TensorInfo is some thirty times larger than the bytes that claim it; beyond this many items memory grows
 // with what has been read and found valid, not with what a count promises.
 constexpr uint32_t kMaxReserve = 1 << 14;
@@ -50,10 +53,12 @@ class GraphReader {
                       : std::move(status).with_context(format_string("sub-graph %" PRIu32, i));
       }
     }
+    EDGEC_TRY(check_depth());
     return cursor_.finish();
   }
 
  private:
+  Status check_depth();
   Status read_operators();
   Status read_symbols();
   Status read_graph(uint32_t index, Graph* graph);
@@ -74,8 +79,23 @@ class GraphReader {
   Model& model_;
   std::vector<const OpDef*> operators_;
   size_t graph_count_ = 0;
+  std::vector<std::pair<uint32_t, uint32_t>> nested_;  // graph, the sub-graph that one of its nodes names
   std::vector<uint8_t> defined_;  // per tensor of the current graph: may a node read it yet?
 };
+
+Status GraphReader::check_depth() {
+  std::vector<uint32_t> depth(graph_count_, 1);
+  // Sub-graphs have larger indices and were read later: from the back, every depth is final when it is used.
+  for (auto it = nested_.rbegin(); it != nested_.rend(); ++it) {
+    const auto [outer, inner] = *it;
+    depth[outer] = std::max(depth[outer], depth[inner] + 1);
+    if (depth[outer] > kMaxGraphDepth) {
+      return error(StatusCode::kBadFile, "GRPH: sub-graphs are nested more than %" PRIu32 " deep",
+                   kMaxGraphDepth);
+    }
+  }
+  return ok_status();
+}
 
 Status GraphReader::read_operators() {
   uint32_t count = 0;
@@ -485,6 +505,7 @@ Status GraphReader::read_attribute_value(uint32_t graph_index, AttrValue* value)
                             index, graph_index, graph_count_);
       }
       value->i = index;
+      nested_.emplace_back(graph_index, index);
       return ok_status();
     }
   }

@@ -11,26 +11,23 @@
 #include "harness.h"
 #include "support/sample_models.h"
 
-// Counts every allocation of the process. Sanitizers replace malloc themselves; there only operator new
-// counts.
+// Counts every allocation of the process: through glibc's own names, or through the hooks of a sanitizer.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define EDGEC_COUNT_MALLOC 0
+#define EDGEC_SANITIZED 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define EDGEC_COUNT_MALLOC 0
-#endif
-#endif
-#ifndef EDGEC_COUNT_MALLOC
-#if defined(__GLIBC__)
-#define EDGEC_COUNT_MALLOC 1
-#else
-#define EDGEC_COUNT_MALLOC 0
+#define EDGEC_SANITIZED 1
 #endif
 #endif
 
 static std::atomic<long> allocations{0};
 
-#if EDGEC_COUNT_MALLOC
+#if defined(EDGEC_SANITIZED)
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, size_t),
+                                                         void (*)(const volatile void*));
+static const int hooks_installed = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, size_t) { ++allocations; }, [](const volatile void*) {});
+#elif defined(__GLIBC__)
 extern "C" {
 void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);
@@ -59,6 +56,7 @@ int posix_memalign(void** out, size_t alignment, size_t size) {
 }
 }
 #else
+// musl and others: only what goes through operator new.
 void* operator new(size_t size) {
   ++allocations;
   void* p = std::malloc(size ? size : 1);
@@ -196,7 +194,7 @@ TEST(counter_counts) {
   };  // not to be optimised away
   ::operator delete(allocate(100));
   EXPECT_EQ(allocations.load() - before, 1L);
-#if EDGEC_COUNT_MALLOC
+#if defined(EDGEC_SANITIZED) || defined(__GLIBC__)
   void* (*volatile allocate_c)(size_t) = std::malloc;
   std::free(allocate_c(100));
   EXPECT_EQ(allocations.load() - before, 2L);

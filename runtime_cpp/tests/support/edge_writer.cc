@@ -33,7 +33,7 @@ class Out {
 void put_tensor(Out& out, const std::string& path, const WriterTensor& t) {
   out.text(path + ".name", t.name);
   out.put<uint8_t>(path + ".kind", t.kind);
-  out.put<uint8_t>(path + ".flags", t.quantized ? 1 : 0);
+  out.put<uint8_t>(path + ".flags", static_cast<uint8_t>((t.quantized ? 1 : 0) | (t.any_shape ? 2 : 0)));
   if (t.kind != 0) {
     out.put<uint8_t>(path + ".dtype", static_cast<uint8_t>(t.dtype));
     out.put<uint8_t>(path + ".rank", static_cast<uint8_t>(t.dims.size()));

@@ -18,6 +18,7 @@ struct WriterTensor {
   DType dtype = DType::kF32;
   std::vector<int64_t> dims;
   uint64_t weight_offset = 0, weight_bytes = 0;
+  bool any_shape = false;  // inputs only
   bool quantized = false;
   int32_t axis = -1;
   std::vector<float> scale;
