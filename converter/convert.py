@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -244,7 +245,7 @@ def import_with_examples(
 ) -> tuple[Graph, list[str]]:
     """The graph of an ONNX file; symbolic dimensions are probed with several sizes until one fits."""
     from edgec.converter.frontends.onnx_import import Importer
-    from edgec.converter.frontends.onnx_inputs import file_dims, input_names, real_inputs
+    from edgec.converter.frontends.onnx_inputs import file_dims, input_names, real_inputs, symbols_beside_batch
 
     names = [n for n in input_names(file.model.graph) if n not in fixed]
     unknown = [n for n in fixed if n not in input_names(file.model.graph)]
@@ -267,10 +268,19 @@ def import_with_examples(
 
     if not symbolic():
         return Importer(file, bound, values, progress).run(), []
+    many = symbols_beside_batch(file.model.graph, bound, fixed) > 1
+
+    def imported(size: int) -> Graph:
+        # Two names may mean one size (ids and their mask): only then are they probed with equal sizes.
+        if many:
+            with contextlib.suppress(ShapeError, UnsupportedError):
+                return Importer(file, bound, values, progress, other_example=size).run()
+        return Importer(file, bound, values, progress, other_example=size, distinct=False).run()
+
     failure: ShapeError | None = None
     for size in EXAMPLE_SIZES:
         try:
-            return Importer(file, bound, values, progress, other_example=size).run(), []
+            return imported(size), []
         except ShapeError as e:
             failure = failure or e
     # A model that only works with one batch size says so by its reshapes.

@@ -177,7 +177,8 @@ class _Writer:
             for i, out in enumerate(n.outputs):
                 if not out.consumers and not graph.is_output(out) and schema.optional_output(n.op, i):
                     outputs[i] = None
-            while outputs and outputs[-1] is None:
+            # The number of variadic outputs means something (equal parts of Split, results of a branch).
+            while outputs and outputs[-1] is None and not schema.of(n.op)["outputs"][-1]["variadic"]:
                 outputs.pop()
             written.append((n, outputs))
             for made in outputs:

@@ -13,7 +13,7 @@ wheel=$(echo build/wheel/*.whl)
 .venv/bin/python -m venv --clear build/wheel/venv
 build/wheel/venv/bin/python -m pip install --quiet --constraint scripts/constraints.txt "$wheel"
 build/wheel/venv/bin/edgec --version
-(cd build/wheel && venv/bin/python -c 'import edgec, edgec.converter, edgec.quantize, edgec.cli; print(len(edgec._core.registry()), "operators")')
+(cd build/wheel && venv/bin/python -c 'import edgec.converter, edgec.quantize, edgec.cli; from edgec import _core; print(len(_core.registry()), "operators")')
 
 status=0
 limit() { # limit NAME FILE BYTES

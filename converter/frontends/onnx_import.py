@@ -87,6 +87,7 @@ class Importer:
         progress: Callable[[int, int], None] | None = None,
         examples: Mapping[str, int] | None = None,
         other_example: int = OTHER_EXAMPLE,
+        distinct: bool = True,
     ) -> None:
         onnx_registry.load_all()
         self.onnx = import_onnx()
@@ -96,6 +97,7 @@ class Importer:
         self.progress = progress
         self.examples = dict(examples or {})
         self.other_example = other_example
+        self.distinct = distinct  # symbols other than the batch are probed with different sizes
         self.graph = Graph(file.model.graph.name or "main")
         self.problems: dict[tuple[str, str], _Row] = {}
         self.refusals: list[tuple[str, str]] = []  # (place, the runtime's own message)

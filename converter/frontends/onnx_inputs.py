@@ -71,13 +71,16 @@ def declare_inputs(importer: Importer, proto: Any, scope: Scope) -> None:
                 hint=f"give it: --shape {info.name}:1x3x224x224",
             )
         declared.append((info, dtype, dims))
+    growth: dict[str, int] = {}
     for _, _, dims in declared:
         for axis, d in enumerate(dims):
             if isinstance(d, Symbol):
+                if axis > 0 and d.name not in graph.symbols and importer.distinct:
+                    growth.setdefault(d.name, 2 + len(growth))
                 example = importer.examples.get(d.name) or importer.example_of(axis)
                 if d.maximum:
                     example = min(max(example, d.minimum), d.maximum)
-                graph.add_symbol(d.name, d.minimum, d.maximum, max(example, d.minimum))
+                graph.add_symbol(d.name, d.minimum, d.maximum, max(example, d.minimum), growth.get(d.name, 2))
     for info, dtype, dims in declared:
         shape = [d.name if isinstance(d, Symbol) else d for d in dims]
         scope.values[info.name] = graph.add_input(info.name, dtype, shape)
@@ -94,3 +97,13 @@ def _check_override(name: str, file: list[int | Symbol], wanted: tuple[int | Sym
         raise ShapeError(
             f"input '{name}' has {len(file)} dimensions {dims_text(file)}, the given shape {dims_text(wanted)} has {len(wanted)}"
         )
+
+
+def symbols_beside_batch(proto: Any, shapes: Any, fixed: Any) -> int:
+    """How many symbolic dimensions the inputs have that are not a first axis."""
+    names = set()
+    for info in real_inputs(proto):
+        dims = shapes[info.name].dims if info.name in shapes else file_dims(info)
+        if info.name not in fixed:
+            names |= {d.name for d in (dims or ())[1:] if isinstance(d, Symbol)}
+    return len(names)

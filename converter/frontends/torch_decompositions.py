@@ -12,9 +12,37 @@ def decompose(program: Any) -> Any:
         node.target: _RULES[node.target.name()]
         for module in program.graph_module.modules()
         for node in getattr(getattr(module, "graph", None), "nodes", ())
-        if node.op == "call_function" and hasattr(node.target, "name") and node.target.name() in _RULES
+        if node.op == "call_function" and hasattr(node.target, "name") and _wanted(node)
     }
     return program.run_decompositions(found) if found else program
+
+
+def _wanted(node: Any) -> bool:
+    name = node.target.name()
+    if name != "aten::adaptive_avg_pool2d":
+        return name in _RULES
+    value = node.args[0].meta.get("val")  # sizes that are known are pooled as they are
+    return value is not None and not all(isinstance(d, int) for d in value.shape[-2:])
+
+
+def _adaptive_average(x: Any, output_size: Any) -> Any:
+    """Averages of the cells of a grid over sizes that only the run knows.
+
+    torch's own rule counts the pixels of a cell while it exports, and the count is wrong for any other size.
+    """
+    import torch
+
+    rows, columns = (s if o is None else o for s, o in zip(x.shape[-2:], output_size))
+    if rows == 1 and columns == 1:
+        return x.mean((-2, -1), keepdim=True)
+
+    def cells(count: Any, size: Any) -> Any:  # [count, size], each row an average
+        i, j = torch.arange(count).unsqueeze(1), torch.arange(size).unsqueeze(0)
+        inside = (j >= i * size // count) & (j < ((i + 1) * size + count - 1) // count)
+        weights = inside.to(x.dtype)
+        return weights / weights.sum(1, keepdim=True)
+
+    return cells(rows, x.shape[-2]) @ (x @ cells(columns, x.shape[-1]).transpose(0, 1))
 
 
 def _grouped_mm(x: Any, weight: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
@@ -98,6 +126,7 @@ def _native_attention(
 
 
 _RULES: dict[str, Callable[..., Any]] = {
+    "aten::adaptive_avg_pool2d": _adaptive_average,
     "aten::_grouped_mm": _grouped_mm,
     "transformers::grouped_mm_fallback": _grouped_mm,
     "aten::_transformer_encoder_layer_fwd": _encoder_layer,

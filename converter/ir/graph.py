@@ -207,13 +207,19 @@ class Graph:
         value.name, old.name = old.name, value.name
 
     # -- building ---------------------------------------------------------------------------------
-    def add_symbol(self, name: str, minimum: int = 1, maximum: int = 0, example: int | None = None) -> None:
-        """Declares a symbolic dimension before the inputs that use it; `example` is a size that works."""
+    def add_symbol(
+        self, name: str, minimum: int = 1, maximum: int = 0, example: int | None = None, growth: int = 2
+    ) -> None:
+        """Declares a symbolic dimension before the inputs that use it; `example` is a size that works.
+
+        The second probe has it `growth` times as large. Symbols with the same growth and example cannot be told apart
+        by rewrites, which compare sizes: a height would pass for a width.
+        """
         if name in self.symbols:
             return
         self.symbols[name] = (minimum, maximum)
         first = example if example is not None else max(minimum, 2)
-        second = 2 * first if not maximum or 2 * first <= maximum else max(minimum, first // 2)
+        second = growth * first if not maximum or growth * first <= maximum else max(minimum, first // growth)
         if len(self.probes) == 1:
             self.probes = [dict(self.probes[0]), dict(self.probes[0])]
         self.probes[0][name], self.probes[1][name] = first, second

@@ -16,7 +16,8 @@ class ControlContext : public NodeContext {
                            std::vector<HostTensor>* outputs) = 0;
   virtual void set_output(int i, HostTensor value) = 0;
   virtual bool cancelled() const = 0;
-  virtual size_t max_memory() const = 0;  // of the session, for values that grow with iterations; 0 = no limit
+  virtual size_t max_memory()
+      const = 0;  // of the session, for values that grow with iterations; 0 = no limit
 };
 
 // A dense view of a host tensor; the tensor keeps the bytes.

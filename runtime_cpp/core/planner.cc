@@ -149,8 +149,8 @@ class Builder {
         // Before any prepare: tables may grow with an output that nobody has memory for.
         if (limit_ != 0 && t.type.bytes() > limit_)
           return error(StatusCode::kOutOfMemory, "%s '%s': output %zu is %s, %zu bytes, the limit is %zu",
-                       info.op->name.c_str(), info.name.c_str(), i, t.type.to_string().c_str(), t.type.bytes(),
-                       limit_);
+                       info.op->name.c_str(), info.name.c_str(), i, t.type.to_string().c_str(),
+                       t.type.bytes(), limit_);
       }
     }
     return ok_status();

@@ -26,7 +26,8 @@ inline Status window_attribute(const NodeContext& ctx, const char* name, size_t 
 inline int64_t pool_output_size(int64_t size, int64_t pad_begin, int64_t pad_end, int64_t kernel,
                                 int64_t stride, int64_t dilation, bool ceil_mode) {
   const int64_t span = size + pad_begin + pad_end - (kernel - 1) * dilation - 1;
-  if (span < 0) return 0;
+  // In ceil mode a window larger than the image is cut to it, unless a whole stride is missing.
+  if (span < 0 && (!ceil_mode || span + stride - 1 < 0)) return 0;
   int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
   // A window that would start in the trailing padding is dropped (ONNX and PyTorch agree).
   if (ceil_mode && (out - 1) * stride >= size + pad_begin) --out;

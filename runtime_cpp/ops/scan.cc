@@ -129,8 +129,8 @@ Status run_scan(ControlContext& context) {
       // Values of one shape: the stack is as large as one times their number, and stack() checks the shapes.
       const size_t bytes = results[state.size() + i].data.size();
       if (context.max_memory() != 0 && bytes != 0 && iteration >= context.max_memory() / bytes)
-        return context.fail(StatusCode::kOutOfMemory, "a stacked output needs more than max_memory, %zu bytes",
-                            context.max_memory());
+        return context.fail(StatusCode::kOutOfMemory,
+                            "a stacked output needs more than max_memory, %zu bytes", context.max_memory());
       collected[i].push_back(std::move(results[state.size() + i]));
     }
   }

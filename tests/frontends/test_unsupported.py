@@ -49,14 +49,34 @@ def test_the_users_own_source_line_is_named() -> None:
 
 
 def test_a_form_that_is_missing_says_what_to_do() -> None:
-    nodes = [
-        helper.make_node("TopK", ["x", "k"], ["v", "i"]),
-        helper.make_node("Einsum", ["v", "v"], ["y"], equation="ab,bc"),
-    ]
-    model = model_of(nodes, [value("x", [4, 4]), value("k", [1], TensorProto.INT64)], [value("y", [4, 4])])
+    ratio = numpy_helper.from_array(np.array(0.5, np.float32), "ratio")
+    training = numpy_helper.from_array(np.array(True), "training")
+    node = helper.make_node("Dropout", ["x", "ratio", "training"], ["y"])
+    model = model_of([node], [value("x", [4])], [value("y", [4])], initializers=[ratio, training])
     with pytest.raises(UnsupportedError) as raised:
         edgec.convert(model)
-    assert raised.value.ops[0].op == "Einsum"
+    assert raised.value.ops[0].op == "Dropout"
+    assert "model.eval()" in raised.value.ops[0].advice
+
+
+def test_shapes_that_depend_on_data_keep_their_rank() -> None:
+    """Positions of the positive elements: Transpose and Gather behind NonZero need to know that it has two dimensions."""
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
+    nodes = [
+        helper.make_node("Greater", ["x", "zero"], ["m"]),
+        helper.make_node("NonZero", ["m"], ["p"]),
+        helper.make_node("Transpose", ["p"], ["t"]),
+        helper.make_node("GatherND", ["x", "t"], ["y"]),
+    ]
+    outputs = [value("y", None), value("t", None, TensorProto.INT64)]
+    model = model_of(nodes, [value("x", [4, 5])], outputs, initializers=[zero])
+    session = edgec.Session(edgec.convert(model))
+    rng = np.random.default_rng(0)
+    for _ in range(3):  # another number of positions in each run
+        x = rng.standard_normal((4, 5)).astype(np.float32)
+        values, places = session.run(None, {"x": x})
+        np.testing.assert_array_equal(values, x[x > 0])
+        np.testing.assert_array_equal(places, np.argwhere(x > 0))
 
 
 def test_a_shape_that_does_not_fit_is_a_shape_error() -> None:
