@@ -267,6 +267,10 @@ Status prepare(PrepareContext& ctx) {
     }));
     return ok_status();
   }
+  // Axis by axis: between two axes a tensor may be larger than both the input and the output.
+  Shape between = x.shape;
+  for (int d = 0; d < between.rank(); ++d) between[d] = std::max(between[d], ctx.output(0).shape[d]);
+  EDGEC_TRY(check_shape(x.dtype, between));
   const Interpolation resize(resize_kernels(ctx.isa()), x.shape, std::move(changed),
                              static_cast<float>(extrapolation), ctx.threads());
   ctx.request_scratch(resize.scratch_bytes());

@@ -1,6 +1,6 @@
 // Every operator with hostile attributes, shapes and values: a clean error or a run, never a crash and never
 // an access out of bounds. The fuzzer does the same for longer. Attack cases 16, 17 and 23 of
-// docs/security.md.
+// docs/format.md.
 #include "support/op_models.h"
 
 #include <sys/resource.h>
