@@ -80,7 +80,13 @@ SEQUENCES = [
     "gpt2",
     "llama",
     "t5_encoder",
-    "torch_transformer",
+    pytest.param(
+        "torch_transformer",
+        marks=pytest.mark.xfail(
+            strict=True,
+            reason="the exporter writes the example's batch size into the reshapes of nn.MultiheadAttention",
+        ),
+    ),
     "lstm_tagger",
     "conformer",
     "crnn",
@@ -99,6 +105,9 @@ AXES: dict[str, tuple[list[int], list[int]]] = {
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_batch_and_sequence_length(name: str) -> None:
+    package = architectures.ARCHITECTURES[name].package
+    if package is not None:
+        pytest.importorskip(package)
     module, example = architectures.build(name)
     inputs = list(example.values()) if isinstance(example, dict) else list(example)
     axes, lengths = AXES.get(name, ([1] * len(inputs), [5, 12, 29]))
