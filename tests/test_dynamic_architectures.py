@@ -77,7 +77,9 @@ def test_batch_height_width(name: str) -> None:
 SEQUENCES = [
     "bert",
     "distilbert",
-    "gpt2",
+    pytest.param(
+        "gpt2", marks=pytest.mark.xfail(strict=True, reason="the export flattens its masks to the example's size")
+    ),
     "llama",
     "t5_encoder",
     pytest.param(
@@ -91,7 +93,10 @@ SEQUENCES = [
     "conformer",
     "crnn",
     "tcn",
-    "wav2vec2",
+    pytest.param(
+        "wav2vec2",
+        marks=pytest.mark.xfail(strict=True, reason="torch.export guards the length of its group normalisation"),
+    ),
 ]
 # Axis of each input that is as long as the sequence, and lengths to run.
 AXES: dict[str, tuple[list[int], list[int]]] = {
