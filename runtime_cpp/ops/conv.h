@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/op.h"
+#include "ops/window.h"
 
 namespace edgec {
 
@@ -18,21 +19,6 @@ struct ConvGeometry {
   bool depthwise() const { return group > 1 && group == channels && group == out_channels; }
 };
 
-// Window arithmetic on values up to 2^30 cannot overflow 64 bits.
-inline Status conv_attribute(const NodeContext& ctx, const char* name, size_t count, int64_t minimum,
-                             const int64_t** values) {
-  const std::vector<int64_t>& v = ctx.attr_ints(name);
-  if (v.size() != count)
-    return ctx.fail(StatusCode::kInvalidArgument, "attribute '%s' has %zu values, expected %zu", name,
-                    v.size(), count);
-  for (int64_t x : v)
-    if (x < minimum || x > (int64_t{1} << 30))
-      return ctx.fail(StatusCode::kInvalidArgument, "attribute '%s' holds %lld, expected %lld to 2^30", name,
-                      static_cast<long long>(x), static_cast<long long>(minimum));
-  *values = v.data();
-  return ok_status();
-}
-
 // Everything but the output size.
 inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g) {
   const TensorType &x = ctx.input(0), &w = ctx.input(1);
@@ -46,9 +32,9 @@ inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g) {
                       i == 0 ? "x" : "weight", t.to_string().c_str());
   }
   const int64_t *strides = nullptr, *dilations = nullptr, *pads = nullptr;
-  EDGEC_TRY(conv_attribute(ctx, "strides", 2, 1, &strides));
-  EDGEC_TRY(conv_attribute(ctx, "dilations", 2, 1, &dilations));
-  EDGEC_TRY(conv_attribute(ctx, "pads", 4, 0, &pads));
+  EDGEC_TRY(window_attribute(ctx, "strides", 2, 1, &strides));
+  EDGEC_TRY(window_attribute(ctx, "dilations", 2, 1, &dilations));
+  EDGEC_TRY(window_attribute(ctx, "pads", 4, 0, &pads));
   g->group = ctx.attr_int("group");
   g->batch = x.shape[0];
   g->height = x.shape[1];

@@ -19,7 +19,7 @@ int64_t output_size(int64_t size, int64_t pads, int64_t kernel, int64_t stride, 
 Status geometry_of(const NodeContext& ctx, ConvGeometry* g) {
   EDGEC_TRY(conv_geometry(ctx, g));
   const int64_t* extra = nullptr;
-  EDGEC_TRY(conv_attribute(ctx, "output_padding", 2, 0, &extra));
+  EDGEC_TRY(window_attribute(ctx, "output_padding", 2, 0, &extra));
   if (extra[0] >= std::max(g->stride_height, g->dilation_height) ||
       extra[1] >= std::max(g->stride_width, g->dilation_width))
     return ctx.fail(StatusCode::kInvalidArgument,

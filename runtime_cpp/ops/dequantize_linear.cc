@@ -7,8 +7,6 @@
 namespace edgec {
 namespace {
 
-constexpr int64_t kChunk = 256;
-
 Status infer(InferContext& ctx) {
   EDGEC_TRY(ctx.want_dtype(1, {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kF8E8M0}));
   QuantizationAxis axis;
@@ -25,29 +23,24 @@ struct Dequantize {
   QuantizationAxis axis;
   DType from, to;
 
-  static float scalar(const TensorView& view, int64_t i) {
-    float value;
-    load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1,
-            &value);
-    return value;
-  }
-
   Status operator()(const StepArgs& args) const {
     const TensorView &x = *args.inputs[0], &scale = *args.inputs[1], &y = *args.outputs[0];
     const TensorView* zero = args.inputs[2];
-    const int64_t chunks = (axis.inner + kChunk - 1) / kChunk;
+    const int64_t chunks = (axis.inner + kQuantizationChunk - 1) / kQuantizationChunk;
     args.pool.parallel_for(
-        axis.runs() * chunks, 8 * std::min(axis.inner, kChunk), [&](int64_t begin, int64_t end, int) {
+        axis.runs() * chunks, 8 * std::min(axis.inner, kQuantizationChunk),
+        [&](int64_t begin, int64_t end, int) {
           for (int64_t task = begin; task < end; ++task) {
-            const int64_t r = task / chunks, start = task % chunks * kChunk;
-            const int64_t n = std::min(kChunk, axis.inner - start), at = r * axis.inner + start;
-            double values[kChunk];  // i32 minus its zero point is exact
+            const int64_t r = task / chunks, start = task % chunks * kQuantizationChunk;
+            const int64_t n = std::min(kQuantizationChunk, axis.inner - start), at = r * axis.inner + start;
+            double values[kQuantizationChunk];  // i32 minus its zero point is exact
             load_as(from, x.as<const char>() + static_cast<size_t>(at) * dtype_size(from), n, values);
             const int64_t first = axis.first(r) + start * axis.step();
             for (int64_t i = 0; i < n; ++i) {
               const int64_t k = first + i * axis.step();
-              const double offset = zero == nullptr ? 0.0 : static_cast<double>(scalar(*zero, k));
-              values[i] = static_cast<double>(static_cast<float>(values[i] - offset) * scalar(scale, k));
+              const double offset = zero == nullptr ? 0.0 : static_cast<double>(element_as_float(*zero, k));
+              values[i] =
+                  static_cast<double>(static_cast<float>(values[i] - offset) * element_as_float(scale, k));
             }
             store_as(to, values, n, y.as<char>() + static_cast<size_t>(at) * dtype_size(to));
           }

@@ -4,8 +4,19 @@
 #include <cstdint>
 
 #include "core/op.h"
+#include "kernels/elementwise/convert.h"
 
 namespace edgec {
+
+// Elements that are converted and computed together, so that the block stays in the first-level cache.
+inline constexpr int64_t kQuantizationChunk = 256;
+
+// Element i of a scale or zero point of any type.
+inline float element_as_float(const TensorView& view, int64_t i) {
+  float value;
+  load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1, &value);
+  return value;
+}
 
 struct QuantizationAxis {
   int64_t outer = 1, length = 1, inner = 1;  // the tensor as [outer, length, inner], length = the axis

@@ -8,9 +8,6 @@
 namespace edgec {
 namespace {
 
-// Converted and quantized together, so that the block stays in the first-level cache.
-constexpr int64_t kChunk = 256;
-
 struct Range {
   float low, high;
 };
@@ -66,34 +63,28 @@ Status infer(InferContext& ctx) {
 
 struct Quantize {
   QuantizationAxis axis;
-  DType from, scale_type, to;
+  DType from, to;
   bool is_integer;
   Range range;
   SmallFloatRules rules;
 
-  float scalar(const TensorView& view, int64_t i) const {
-    float value;
-    load_as(view.dtype(), view.as<const char>() + static_cast<size_t>(i) * dtype_size(view.dtype()), 1,
-            &value);
-    return value;
-  }
-
   Status operator()(const StepArgs& args) const {
     const TensorView &x = *args.inputs[0], &scale = *args.inputs[1], &y = *args.outputs[0];
     const TensorView* zero = args.inputs[2];
-    const int64_t chunks = (axis.inner + kChunk - 1) / kChunk;
+    const int64_t chunks = (axis.inner + kQuantizationChunk - 1) / kQuantizationChunk;
     args.pool.parallel_for(
-        axis.runs() * chunks, 8 * std::min(axis.inner, kChunk), [&](int64_t begin, int64_t end, int) {
+        axis.runs() * chunks, 8 * std::min(axis.inner, kQuantizationChunk),
+        [&](int64_t begin, int64_t end, int) {
           for (int64_t task = begin; task < end; ++task) {
-            const int64_t r = task / chunks, start = task % chunks * kChunk;
-            const int64_t n = std::min(kChunk, axis.inner - start), at = r * axis.inner + start;
-            float values[kChunk];
+            const int64_t r = task / chunks, start = task % chunks * kQuantizationChunk;
+            const int64_t n = std::min(kQuantizationChunk, axis.inner - start), at = r * axis.inner + start;
+            float values[kQuantizationChunk];
             load_as(from, x.as<const char>() + static_cast<size_t>(at) * dtype_size(from), n, values);
             const int64_t first = axis.first(r) + start * axis.step();
             for (int64_t i = 0; i < n; ++i) {
               const int64_t k = first + i * axis.step();
-              const float divided = values[i] / scalar(scale, k);
-              const float offset = zero == nullptr ? 0.0f : scalar(*zero, k);
+              const float divided = values[i] / element_as_float(scale, k);
+              const float offset = zero == nullptr ? 0.0f : element_as_float(*zero, k);
               // NaN becomes the zero point.
               values[i] =
                   !is_integer ? divided
