@@ -1,12 +1,17 @@
-# The one list of instruction sets. Row: name ; parent ; architecture ; compiler flags ; CPU test ; emulator
+# The one list of instruction sets. Row:
+# name ; parent ; architecture ; compiler flags ; CPU test ; emulator ; families ; stored i8
 #   parent    whose kernels stand in where a family has none of its own
 #   CPU test  C++ expression over CpuFeatures f (runtime_cpp/core/cpu.h)
+#   families  "*", or the comma-separated kernel families that have a table of their own here
+#   stored i8 how i8 activations live between operators: as i8, or as u8 = i8 + 128 where the dot instruction wants u8
 #   emulator  how the tests run this row on a machine without it ("-" = natively or not at all)
 # Order matters: the last supported row is the one that runs by default.
 set(EDGEC_ISA_ROWS
-  "scalar|scalar|any||true|-"
-  "avx2|scalar|x86_64|-mavx2 -mfma -mf16c|f.avx2 && f.fma && f.f16c|-"
-  "avx512|avx2|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl|-"
+  "scalar|scalar|any||true|-|*|i8"
+  "avx2|scalar|x86_64|-mavx2 -mfma -mf16c|f.avx2 && f.fma && f.f16c|-|*|u8"
+  "avxvnni|avx2|x86_64|-mavx2 -mfma -mf16c -mavxvnni|f.avx2 && f.fma && f.f16c && f.avxvnni|-|quantized_dot|u8"
+  "avx512|avx2|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl|-|*|u8"
+  "avx512vnni|avx512|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512vnni|-|quantized_dot|u8"
 )
 
 # -ffp-contract=off: one rounding rule on every CPU; kernels ask for fma by name where they want it.
@@ -35,18 +40,27 @@ foreach(row IN LISTS EDGEC_ISA_ROWS)
   list(GET row 2 arch)
   list(GET row 3 flags)
   list(GET row 4 test)
+  list(GET row 6 families)
+  list(GET row 7 stored)
   if(arch STREQUAL "any" OR arch STREQUAL EDGEC_ARCH)
     list(APPEND EDGEC_ISAS ${name})
     separate_arguments(EDGEC_ISA_FLAGS_${name} UNIX_COMMAND "${flags}")
-    string(APPEND edgec_isa_list "EDGEC_ISA_ROW(${name}, ${parent}, (${test}))\n")
+    string(REPLACE "," ";" EDGEC_ISA_FAMILIES_${name} "${families}")
+    string(APPEND edgec_isa_list "EDGEC_ISA_ROW(${name}, ${parent}, (${test}), ${stored})\n")
   endif()
 endforeach()
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/isa_list.inc CONTENT "${edgec_isa_list}" @ONLY)
 
-# edgec_kernel_family(target family): compiles kernels/<family>/<family>-inl.h once per ISA, each in a
-# translation unit of its own with that ISA's flags, so that no instruction leaks into common code.
+# edgec_kernel_family(target family): compiles kernels/<family>/<family>-inl.h once per ISA that lists the family, each in
+# a translation unit of its own with that ISA's flags, so that no instruction leaks into common code. Which ISAs these
+# are, the family's .cc reads from <family>_isas.inc (kernels/family_table.inc).
 function(edgec_kernel_family target family)
+  set(rows "")
   foreach(isa IN LISTS EDGEC_ISAS)
+    if(NOT ("*" IN_LIST EDGEC_ISA_FAMILIES_${isa} OR family IN_LIST EDGEC_ISA_FAMILIES_${isa}))
+      continue()
+    endif()
+    string(APPEND rows "EDGEC_ISA_ROW(${isa})\n")
     set(unit ${CMAKE_BINARY_DIR}/generated/${family}_${isa}.cc)
     file(CONFIGURE OUTPUT ${unit} CONTENT
 "#define EDGEC_ISA_NS ${isa}
@@ -57,4 +71,5 @@ function(edgec_kernel_family target family)
     set_source_files_properties(${unit} TARGET_DIRECTORY ${target} PROPERTIES
       COMPILE_OPTIONS "${EDGEC_KERNEL_FLAGS};${EDGEC_ISA_FLAGS_${isa}}")
   endforeach()
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/${family}_isas.inc CONTENT "${rows}" @ONLY)
 endfunction()

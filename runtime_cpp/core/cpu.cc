@@ -74,13 +74,16 @@ struct IsaRow {
   const char* name;
   Isa parent;
   bool (*test)(const CpuFeatures& f);
+  const char* stored_i8;
 };
 const IsaRow kIsaRows[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test)     \
-  {#name, Isa::parent, [](const CpuFeatures& f) { \
-     (void)f;                                     \
-     return cpu_test;                             \
-   }},
+#define EDGEC_ISA_ROW(name, parent, cpu_test, stored_i8) \
+  {#name, Isa::parent,                                   \
+   [](const CpuFeatures& f) {                            \
+     (void)f;                                            \
+     return cpu_test;                                    \
+   },                                                    \
+   #stored_i8},
 #include "isa_list.inc"
 #undef EDGEC_ISA_ROW
 };
@@ -152,6 +155,7 @@ const CpuFeatures& cpu_features() {
 const char* isa_name(Isa isa) { return kIsaRows[static_cast<int>(isa)].name; }
 bool isa_supported(Isa isa) { return kIsaRows[static_cast<int>(isa)].test(cpu_features()); }
 Isa isa_parent(Isa isa) { return kIsaRows[static_cast<int>(isa)].parent; }
+bool isa_stores_excess128(Isa isa) { return kIsaRows[static_cast<int>(isa)].stored_i8[0] == 'u'; }
 
 Isa best_isa() {
   static const Isa isa = choose_isa();

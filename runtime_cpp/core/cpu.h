@@ -14,14 +14,14 @@ struct CpuFeatures {
 };
 
 // The list, best last, is written once in cmake/isa.cmake; isa_list.inc is generated from it in the
-// build folder: EDGEC_ISA_ROW(name, parent, cpu_test).
+// build folder: EDGEC_ISA_ROW(name, parent, cpu_test, stored_i8).
 enum class Isa : int {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) name,
+#define EDGEC_ISA_ROW(name, ...) name,
 #include "isa_list.inc"
 #undef EDGEC_ISA_ROW
 };
 inline constexpr int kIsaCount = 0
-#define EDGEC_ISA_ROW(name, parent, cpu_test) +1
+#define EDGEC_ISA_ROW(name, ...) +1
 #include "isa_list.inc"
 #undef EDGEC_ISA_ROW
     ;
@@ -31,6 +31,8 @@ const char* isa_name(Isa isa);
 bool isa_supported(Isa isa);  // by this CPU
 // The ISA whose kernels stand in where a family has none for this one; scalar's parent is scalar.
 Isa isa_parent(Isa isa);
+// i8 activations between operators are stored as u8 = i8 + 128 (TensorType::excess128).
+bool isa_stores_excess128(Isa isa);
 // The best supported one, or the one that EDGEC_ISA=<name> asks for. An unknown or unsupported name
 // in EDGEC_ISA is reported once on stderr and ignored.
 Isa best_isa();

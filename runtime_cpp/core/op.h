@@ -46,6 +46,9 @@ enum OpFlag : uint32_t {
   kNotFoldable = 1u << 4,     // random or stateful: never evaluated ahead of time, never merged
   kElementwise = 1u << 5,     // commutes with any permutation of the dimensions (after broadcasting)
   kControlFlow = 1u << 6,     // has sub-graphs: runs through OpDef::run_control (If, Loop, Scan)
+  // What an operator does when i8 activations are stored as u8 = i8 + 128 (TensorType::excess128):
+  kSignAgnostic = 1u << 7,  // moves or compares bytes: right for either form if all its i8 tensors share it
+  kRequantizes = 1u << 8,   // reads the form of each input and output and moves its zero points by 128
 };
 
 class NodeContext;

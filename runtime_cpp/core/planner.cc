@@ -37,6 +37,8 @@ class Builder {
     find_live_nodes();
     assign_outputs();
     for (PlannedTensor& t : plan_->tensors) t.pitch = dense_view(t.type, nullptr).pitch;
+    if (isa_stores_excess128(options_.isa) && !options_.keep_all)
+      choose_stored_signs(graph_, live_, plan_.get());
     share_memory(graph_, live_, options_.keep_all, plan_.get());
     EDGEC_TRY(prepare_steps());
     EDGEC_TRY(lay_out());

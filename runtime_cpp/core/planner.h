@@ -71,6 +71,11 @@ Status make_plan(const Model& model, const Graph& graph, const SessionOptions& o
 // element-wise operators in place (not with keep_all).
 void share_memory(const Graph& graph, const std::vector<int>& live_nodes, bool keep_all, Plan* plan);
 
+// Marks the i8 activations that live as u8 = i8 + 128 in this plan (TensorType::excess128): those that only
+// operators flagged for it read and write. Model inputs and outputs, known values and what runs eagerly stay
+// i8.
+void choose_stored_signs(const Graph& graph, const std::vector<int>& live_nodes, Plan* plan);
+
 struct PreparedNode {
   std::unique_ptr<Step> step;
   size_t scratch_bytes = 0;

@@ -105,6 +105,9 @@ struct TensorType {
   DType dtype = DType::kNone;
   Shape shape;
   const Quantization* quantization = nullptr;  // owned by the model
+  // The graph says i8; here, between prepared steps, the values live as u8 = i8 + 128 and dtype is kU8.
+  // Only operators flagged kSignAgnostic or kRequantizes ever see this.
+  bool excess128 = false;
   size_t bytes() const { return static_cast<size_t>(shape.elements()) * dtype_size(dtype); }
   std::string to_string() const;  // "f32[1,224,224,3]"
 };

@@ -79,7 +79,7 @@ EDGEC_REGISTER(concat) {
       .variadic("inputs")
       .output("y")
       .required("axis", AttrType::kInt)
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .views(true, view_parts)
       .infer(infer)
       .prepare(prepare);

@@ -42,7 +42,7 @@ EDGEC_REGISTER(expand) {
       .input("x")
       .input("shape", "i64[n]; a 1 keeps the input's dimension")
       .output("y")
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .infer(infer)
       .prepare(prepare);
 }

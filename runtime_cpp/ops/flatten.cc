@@ -25,7 +25,7 @@ EDGEC_REGISTER(flatten) {
       .input("x")
       .output("y")
       .attr("axis", 1)
-      .flags(kViewOfInput0)
+      .flags(kViewOfInput0 | kSignAgnostic)
       .infer(infer)
       .prepare(prepare_view);
 }

@@ -13,7 +13,7 @@ EDGEC_REGISTER(identity) {
       .doc("Its input, unchanged.")
       .input("x")
       .output("y")
-      .flags(kViewOfInput0)
+      .flags(kViewOfInput0 | kSignAgnostic)
       .infer(infer)
       .prepare(prepare_view);
 }

@@ -35,7 +35,7 @@ EDGEC_REGISTER(max_pool2d) {
       .attr("dilations", std::vector<int64_t>{1, 1}, "height, width")
       .attr("ceil_mode", 0,
             "1: a last, partial window counts if it starts inside the image or its leading padding")
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .infer(infer)
       .prepare(prepare);
 }

@@ -62,7 +62,7 @@ EDGEC_REGISTER(reshape) {
       .input("shape", "i64[rank]: one -1 is computed; 0 keeps the input's dimension unless allowzero")
       .output("y")
       .attr("allowzero", 0, "1: a 0 in 'shape' means an empty dimension")
-      .flags(kViewOfInput0)
+      .flags(kViewOfInput0 | kSignAgnostic)
       .infer(infer)
       .prepare(prepare_view);
 }

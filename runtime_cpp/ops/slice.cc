@@ -118,7 +118,7 @@ EDGEC_REGISTER(slice) {
       .optional("axes", "default: the first n")
       .optional("steps", "default: 1; negative ones go backwards")
       .output("y")
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .views(false, view_parts)
       .infer(infer)
       .prepare(prepare);

@@ -105,7 +105,7 @@ EDGEC_REGISTER(split) {
       .variadic_output("parts")
       .attr("axis", 0)
       .attr("sizes", std::vector<int64_t>{}, "of the parts; empty: equal ones, the last takes what is left")
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .views(false, view_parts)
       .infer(infer)
       .prepare(prepare);

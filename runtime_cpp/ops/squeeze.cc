@@ -33,7 +33,7 @@ EDGEC_REGISTER(squeeze) {
       .optional("axes", "i64; in place of the attribute")
       .output("y")
       .attr("axes", std::vector<int64_t>{}, "which; empty: all of size 1")
-      .flags(kViewOfInput0)
+      .flags(kViewOfInput0 | kSignAgnostic)
       .infer(infer)
       .prepare(prepare_view);
 }

@@ -48,7 +48,7 @@ EDGEC_REGISTER(tile) {
       .input("x")
       .input("repeats", "i64[rank]")
       .output("y")
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .infer(infer)
       .prepare(prepare);
 }

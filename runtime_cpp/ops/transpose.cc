@@ -48,7 +48,7 @@ EDGEC_REGISTER(transpose) {
       .input("x")
       .output("y")
       .required("perm", AttrType::kInts, "a permutation of 0..rank-1")
-      .flags(kPitchedInputs | kPitchedOutputs)
+      .flags(kPitchedInputs | kPitchedOutputs | kSignAgnostic)
       .infer(infer)
       .prepare(prepare);
 }

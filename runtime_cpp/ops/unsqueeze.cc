@@ -34,7 +34,7 @@ EDGEC_REGISTER(unsqueeze) {
       .optional("axes", "i64; in place of the attribute")
       .output("y")
       .attr("axes", std::vector<int64_t>{}, "positions in the output; negative ones count from its end")
-      .flags(kViewOfInput0)
+      .flags(kViewOfInput0 | kSignAgnostic)
       .infer(infer)
       .prepare(prepare_view);
 }

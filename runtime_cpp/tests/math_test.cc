@@ -4,11 +4,11 @@
 #include "kernels/math_table/math_table.h"
 
 namespace edgec {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const MathTable kMathTable;          \
+#define EDGEC_ISA_ROW(name)          \
+  namespace name {                   \
+  extern const MathTable kMathTable; \
   }
-#include "isa_list.inc"
+#include "math_table_isas.inc"
 #undef EDGEC_ISA_ROW
 }  // namespace edgec
 
@@ -66,9 +66,9 @@ void check(const MathTable& table, const char* isa, const float* x, size_t count
 
 template <class Body>
 void for_each_isa(const Body& body) {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
+#define EDGEC_ISA_ROW(name) \
   if (isa_supported(Isa::name)) body(name::kMathTable, #name);
-#include "isa_list.inc"
+#include "math_table_isas.inc"
 #undef EDGEC_ISA_ROW
 }
 

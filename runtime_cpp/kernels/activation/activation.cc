@@ -2,23 +2,13 @@
 
 #include <cstring>
 
+#define EDGEC_FAMILY_TYPE ActivationKernels
+#define EDGEC_FAMILY_TABLE kActivation
+#define EDGEC_FAMILY_ISAS "activation_isas.inc"
+#define EDGEC_FAMILY_FIND activation_kernels
+#include "kernels/family_table.inc"
+
 namespace edgec {
-
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const ActivationKernels kActivation; \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
-const ActivationKernels& activation_kernels(Isa isa) {
-  static const ActivationKernels* const tables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::kActivation,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  return *find_kernels(tables, isa);
-}
 
 static const char* const kNames[kActivationCount] = {
 #define EDGEC_ACTIVATION_ROW(enumerator, name) name,

@@ -1,21 +1,7 @@
 #include "kernels/attention/attention.h"
 
-namespace edgec {
-
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const AttentionKernels kAttention;   \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
-const AttentionKernels& attention_kernels(Isa isa) {
-  static const AttentionKernels* const tables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::kAttention,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  return *find_kernels(tables, isa);
-}
-
-}  // namespace edgec
+#define EDGEC_FAMILY_TYPE AttentionKernels
+#define EDGEC_FAMILY_TABLE kAttention
+#define EDGEC_FAMILY_ISAS "attention_isas.inc"
+#define EDGEC_FAMILY_FIND attention_kernels
+#include "kernels/family_table.inc"

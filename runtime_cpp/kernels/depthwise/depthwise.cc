@@ -1,22 +1,12 @@
 #include "kernels/depthwise/depthwise.h"
 
+#define EDGEC_FAMILY_TYPE DepthwiseKernels
+#define EDGEC_FAMILY_TABLE kDepthwise
+#define EDGEC_FAMILY_ISAS "depthwise_isas.inc"
+#define EDGEC_FAMILY_FIND depthwise_kernels
+#include "kernels/family_table.inc"
+
 namespace edgec {
-
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const DepthwiseKernels kDepthwise;   \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
-const DepthwiseKernels& depthwise_kernels(Isa isa) {
-  static const DepthwiseKernels* const kTables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::kDepthwise,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  return *find_kernels(kTables, isa);
-}
 
 size_t depthwise_packed_floats(const DepthwiseGeometry& g, Isa isa) {
   const int64_t tile = depthwise_kernels(isa).tile;

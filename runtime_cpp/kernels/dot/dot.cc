@@ -3,26 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#define EDGEC_FAMILY_TYPE DotKernels
+#define EDGEC_FAMILY_TABLE kDot
+#define EDGEC_FAMILY_ISAS "dot_isas.inc"
+#define EDGEC_FAMILY_FIND dot_kernels
+#include "kernels/family_table.inc"
+
 namespace edgec {
-
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const DotKernels kDot;               \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
-const DotKernels& dot_kernels(Isa isa) {
-  static const DotKernels* const all[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::kDot,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  // An ISA without rows in dot.def uses its parent's.
-  const DotKernels* tables[kIsaCount];
-  for (int i = 0; i < kIsaCount; ++i) tables[i] = all[i]->count > 0 ? all[i] : nullptr;
-  return *find_kernels(tables, isa);
-}
 
 namespace {
 

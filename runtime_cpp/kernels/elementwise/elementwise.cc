@@ -12,6 +12,12 @@
 //
 #include "kernels/elementwise/functors.h"
 
+#define EDGEC_FAMILY_TYPE ElementwiseKernels
+#define EDGEC_FAMILY_TABLE elementwise_f32
+#define EDGEC_FAMILY_ISAS "elementwise_isas.inc"
+#define EDGEC_FAMILY_FIND elementwise_f32_kernels
+#include "kernels/family_table.inc"
+
 namespace edgec {
 namespace generic {
 namespace {
@@ -112,19 +118,7 @@ constexpr ElementwiseKernels kU64Kernels = {{
 }  // namespace
 }  // namespace generic
 
-#define EDGEC_ISA_ROW(name, parent, cpu_test)      \
-  namespace name {                                 \
-  extern const ElementwiseKernels elementwise_f32; \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
 const ElementwiseKernels& elementwise_kernels(DType compute, Isa isa) {
-  static const ElementwiseKernels* const f32[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::elementwise_f32,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
   switch (compute) {
     case DType::kF64:
       return generic::kF64Kernels;
@@ -133,7 +127,7 @@ const ElementwiseKernels& elementwise_kernels(DType compute, Isa isa) {
     case DType::kU64:
       return generic::kU64Kernels;
     default:
-      return *find_kernels(f32, isa);
+      return elementwise_f32_kernels(isa);
   }
 }
 

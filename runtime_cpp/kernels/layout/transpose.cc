@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-namespace edgec {
+#define EDGEC_FAMILY_TYPE TransposeKernels
+#define EDGEC_FAMILY_TABLE transpose_table
+#define EDGEC_FAMILY_ISAS "layout_isas.inc"
+#define EDGEC_FAMILY_FIND transpose_kernels
+#include "kernels/family_table.inc"
 
-#define EDGEC_ISA_ROW(name, parent, cpu_test)    \
-  namespace name {                               \
-  extern const TransposeKernels transpose_table; \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
+namespace edgec {
 
 namespace {
 
@@ -38,15 +37,6 @@ void transpose_any(const char* source, int64_t source_stride, char* destination,
 }
 
 }  // namespace
-
-const TransposeKernels& transpose_kernels(Isa isa) {
-  static const TransposeKernels* const tables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::transpose_table,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  return *find_kernels(tables, isa);
-}
 
 void transpose_block(Isa isa, size_t element_bytes, const char* source, int64_t source_stride,
                      char* destination, int64_t destination_stride, int64_t rows, int64_t columns) {

@@ -3,23 +3,13 @@
 #include <algorithm>
 #include <limits>
 
+#define EDGEC_FAMILY_TYPE ReduceKernels
+#define EDGEC_FAMILY_TABLE kReduce
+#define EDGEC_FAMILY_ISAS "reduce_isas.inc"
+#define EDGEC_FAMILY_FIND reduce_kernels
+#include "kernels/family_table.inc"
+
 namespace edgec {
-
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const ReduceKernels kReduce;         \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
-const ReduceKernels& reduce_kernels(Isa isa) {
-  static const ReduceKernels* const kTables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::kReduce,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  return *find_kernels(kTables, isa);
-}
 
 double reduction_start(Reduction reduction) {
   switch (reduction) {

@@ -3,23 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#define EDGEC_FAMILY_TYPE ResizeKernels
+#define EDGEC_FAMILY_TABLE kResize
+#define EDGEC_FAMILY_ISAS "resize_isas.inc"
+#define EDGEC_FAMILY_FIND resize_kernels
+#include "kernels/family_table.inc"
+
 namespace edgec {
-
-#define EDGEC_ISA_ROW(name, parent, cpu_test) \
-  namespace name {                            \
-  extern const ResizeKernels kResize;         \
-  }
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-
-const ResizeKernels& resize_kernels(Isa isa) {
-  static const ResizeKernels* const kTables[kIsaCount] = {
-#define EDGEC_ISA_ROW(name, parent, cpu_test) &name::kResize,
-#include "isa_list.inc"
-#undef EDGEC_ISA_ROW
-  };
-  return *find_kernels(kTables, isa);
-}
 
 namespace {
 
