@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the .edge reader with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer.
 # Usage: scripts/fuzz.sh SECONDS [TARGET...]     corpus: build/fuzz/corpus/<target>, kept between runs
+# EDGEC_FUZZ_FLAGS adds flags of libFuzzer: "-seed=1 -runs=20000" does the same work on every machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:?usage: scripts/fuzz.sh SECONDS [TARGET...]}
@@ -23,5 +24,5 @@ for target in "${targets[@]}"; do
   mkdir -p "build/fuzz/corpus/$target"
   echo "== $target, $seconds s"
   "$(find build/fuzz -type f -name "$target" | head -1)" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-    -print_final_stats=1 -artifact_prefix=build/fuzz/ "build/fuzz/corpus/$target" 2>&1 | tail -15
+    -print_final_stats=1 -artifact_prefix=build/fuzz/ ${EDGEC_FUZZ_FLAGS:-} "build/fuzz/corpus/$target" 2>&1 | tail -15
 done
