@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("convert", context_settings=SETTINGS, short_help="Make a .edge file from a trained model.")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.argument("second", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: SOURCE with .edge.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
 @click.option("--shape", "shapes", multiple=True, help="1x3x224x224, x:[1,3,224,224], x:1x3x(224..640)x640, x:[n,4].")
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--weights", type=click.Path(dir_okay=False, path_type=Path), help="The second file, where a format has two."
 )
+@click.option("--random-weights", is_flag=True, help="A Caffe or ncnn network without its weights, to measure speed.")
 @click.option("--check/--no-check", default=True, show_default=True, help="Compare with the source framework.")
 @click.option(
     "--check-data", type=click.Path(dir_okay=False, path_type=Path), help="An .npz with the inputs to check with."
@@ -56,12 +58,14 @@ if TYPE_CHECKING:
 @common_options
 def command(
     source: Path,
+    second: Path | None,
     output: Path | None,
     force: bool,
     shapes: tuple[str, ...],
     fixes: tuple[str, ...],
     factory: str | None,
     weights: Path | None,
+    random_weights: bool,
     check: bool,
     check_data: Path | None,
     disabled: tuple[str, ...],
@@ -74,9 +78,13 @@ def command(
     Nothing is written when an operator is not supported (exit code 3) or when the result differs from the source
     framework's (exit code 1). No code of the model file is executed.
 
+    Caffe and ncnn models are two files: SOURCE and SECOND, in any order; SECOND may be left out when it has the same
+    name as SOURCE.
+
     \b
     Example:
       edgec convert net.onnx --shape 1x3x224x224 -o net.edge
+      edgec convert net.prototxt net.caffemodel -o net.edge
     """
     import edgec
 
@@ -89,8 +97,12 @@ def command(
         options["shapes"] = list(shapes)
     if fixes:
         options["fixed"] = dict(_fixed(text) for text in fixes)
-    if weights is not None:
-        options["weights"] = weights
+    if second is not None and weights is not None:
+        raise UsageError(f"{second} and --weights {weights} are both given", hint="one file with weights is enough")
+    if second is not None or weights is not None:
+        options["weights"] = second or weights
+    if random_weights:
+        options["random_weights"] = True
     if factory is not None:
         options["model"] = factory
     if disabled:

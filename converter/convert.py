@@ -21,6 +21,7 @@ from edgec.converter.errors import (
     ShapeError,
     UnsupportedError,
 )
+from edgec.converter.frontends import layer_files
 from edgec.converter.frontends.detect import Kind, Source, detect, not_read_yet
 from edgec.converter.frontends.shapes import InputShape, bind_shapes, parse_shapes
 
@@ -62,6 +63,7 @@ def convert(
     disable: Collection[str] = (),
     labels: Sequence[str] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    random_weights: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Model:
@@ -70,8 +72,9 @@ def convert(
     source: path of an .onnx, .pt, .pt2, .jit or .pth file; an nn.Module, ScriptModule or ExportedProgram; or an
     onnx.ModelProto. example_inputs: tensors or arrays (tuple; dict by name for keyword arguments). shapes: what
     `--shape` takes, as a text, a list or a dict by input name. weights, model: for a file that holds only weights,
-    `model="package.module:factory"` builds the network (this imports your code). fixed: inputs that become constants,
-    by name. check: compare with the source framework on example_inputs, check_data or random inputs.
+    `model="package.module:factory"` builds the network (this imports your code); for Caffe and ncnn, `weights` is the
+    second file (default: the one of the same name), and random_weights does without it. fixed: inputs that become
+    constants, by name. check: compare with the source framework on example_inputs, check_data or random inputs.
     disable: names of rewrites to leave out.
 
     Raises UnsupportedError (lists every operator that is missing), StateDictError, ShapeError, BadFileError,
@@ -88,7 +91,7 @@ def convert(
     wanted = parse_shapes(shapes)
     data = example_inputs if example_inputs is not None else check_data
     tell("import", 0, 1)
-    imported = _import(source, data, wanted, weights, model, fixed or {}, tell)
+    imported = _import(source, data, wanted, weights, model, fixed or {}, seed if random_weights else None, tell)
     graph = imported.graph
     passes = optimize(
         graph, disable=tuple(disable), progress=lambda label, part: tell("optimise", int(100 * part), 100)
@@ -145,10 +148,17 @@ def _import(
     weights: str | os.PathLike[str] | None,
     model: str | None,
     fixed: Mapping[str, Any],
+    random_seed: int | None,
     tell: Progress,
 ) -> Imported:
     if isinstance(source, (str, os.PathLike)):
-        return _import_file(detect(source), data, shapes, weights, model, fixed, tell)
+        file = detect(source)
+        if layer_files.is_layer_format(file.kind) and model is None:
+            return _import_layers(file, shapes, weights, fixed, random_seed, tell)
+        if random_seed is None:
+            return _import_file(file, data, shapes, weights, model, fixed, tell)
+    if random_seed is not None:
+        raise InvalidArgumentError("random weights exist for Caffe and ncnn models only: others hold their own")
     if type(source).__name__ == "ModelProto" and hasattr(source, "SerializeToString"):
         from edgec.converter.frontends.onnx_model import OnnxFile
 
@@ -197,6 +207,22 @@ def _import_file(
         exported = torch_source.from_file(source, data, shapes)
         return _import_exported(exported, source.path.name, shapes, fixed, tell, [])
     raise not_read_yet(source)
+
+
+def _import_layers(
+    source: Source,
+    shapes: list[InputShape],
+    weights: str | os.PathLike[str] | None,
+    fixed: Mapping[str, Any],
+    random_seed: int | None,
+    tell: Progress,
+) -> Imported:
+    def progress(done: int, total: int) -> None:
+        tell("import", done, total)
+
+    graph, notes = layer_files.import_layers(source, weights, shapes, fixed, random_seed, progress)
+    framework = source.kind.value.split()[0].lower()
+    return Imported(graph, framework, source.path.name, notes)
 
 
 def _import_onnx(

@@ -79,7 +79,9 @@ def detect(path: str | os.PathLike[str]) -> Source:
         return Source(file, Kind.TAR_CHECKPOINT)
     if _safetensors(head, size):
         return Source(file, Kind.SAFETENSORS)
-    if head.startswith(b"7767517"):
+    if head.startswith((b"7767517", b"\xdd\x85\x76\x00")):  # text, binary
+        return Source(file, Kind.NCNN)
+    if suffix == ".param" or (suffix == ".bin" and file.with_suffix(".param").is_file()):
         return Source(file, Kind.NCNN)
     if suffix == ".mnn":
         return Source(file, Kind.MNN)
@@ -156,7 +158,6 @@ def not_read_yet(source: Source) -> UnsupportedError:
         Kind.ORT: "convert the .onnx file that it was made from",
         Kind.NPZ: "pass the model; arrays are inputs (edgec run --input x.npz)",
         Kind.SAFETENSORS: "weights without a network: edgec convert --model package.module:factory --weights this file",
-        Kind.NCNN: "convert the model that it was made from (.pt or .onnx)",
         Kind.MNN: "convert the model that it was made from (.pt or .onnx)",
     }.get(source.kind, "export it to ONNX (for TensorFlow: pip install tf2onnx) and convert that")
     return UnsupportedError(f"{source.path} is a {source.kind.value}; this version does not read it", hint=advice)
