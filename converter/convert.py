@@ -172,7 +172,7 @@ def _import(
     from edgec.converter.frontends import torch_source
 
     if torch_source.is_torch_object(source):
-        exported = torch_source.from_object(source, data, shapes)
+        exported = torch_source.from_object(source, data, shapes, fixed)
         return _import_exported(exported, type(source).__name__, shapes, fixed, tell, [])
     raise InvalidArgumentError(
         f"cannot convert a {type(source).__name__}",
@@ -204,7 +204,7 @@ def _import_file(
 
         return _import_onnx(OnnxFile.open(source.path), str(source.path), source.path.name, shapes, fixed, tell)
     if source.kind in (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM):
-        exported = torch_source.from_file(source, data, shapes)
+        exported = torch_source.from_file(source, data, shapes, fixed)
         return _import_exported(exported, source.path.name, shapes, fixed, tell, [])
     raise not_read_yet(source)
 
@@ -271,7 +271,13 @@ def import_with_examples(
 ) -> tuple[Graph, list[str]]:
     """The graph of an ONNX file; symbolic dimensions are probed with several sizes until one fits."""
     from edgec.converter.frontends.onnx_import import Importer
-    from edgec.converter.frontends.onnx_inputs import file_dims, input_names, real_inputs, symbols_beside_batch
+    from edgec.converter.frontends.onnx_inputs import (
+        BATCH_EXAMPLE,
+        file_dims,
+        input_names,
+        real_inputs,
+        symbols_beside_batch,
+    )
 
     names = [n for n in input_names(file.model.graph) if n not in fixed]
     unknown = [n for n in fixed if n not in input_names(file.model.graph)]
@@ -294,21 +300,37 @@ def import_with_examples(
 
     if not symbolic():
         return Importer(file, bound, values, progress).run(), []
-    many = symbols_beside_batch(file.model.graph, bound, fixed) > 1
+    many = len(symbols_beside_batch(file.model.graph, bound, fixed)) > 1
 
-    def imported(size: int) -> Graph:
+    def imported(size: int) -> tuple[Graph, int]:
         # Two names may mean one size (ids and their mask): only then are they probed with equal sizes.
         if many:
             with contextlib.suppress(ShapeError, UnsupportedError):
-                return Importer(file, bound, values, progress, other_example=size).run()
-        return Importer(file, bound, values, progress, other_example=size, distinct=False).run()
+                importer = Importer(file, bound, values, progress, other_example=size)
+                return importer.run(), importer.assumptions
+        importer = Importer(file, bound, values, progress, other_example=size, distinct=False)
+        return importer.run(), importer.assumptions
 
     failure: ShapeError | None = None
+    best: tuple[Graph, int] | None = None
     for size in EXAMPLE_SIZES:
         try:
-            return imported(size), []
+            graph, assumptions = imported(size)
         except ShapeError as e:
             failure = failure or e
+            continue
+        if not assumptions:
+            return graph, []
+        if best is None or assumptions < best[1]:  # a size that fits as many branches as any
+            best = graph, assumptions
+    if best is not None:
+        return best[0], []
+    # The batch may stand on another axis too, under a name of its own (a recurrent state).
+    for name in symbols_beside_batch(file.model.graph, bound, fixed):
+        for size in EXAMPLE_SIZES[:5]:
+            with contextlib.suppress(ShapeError, UnsupportedError):
+                options: dict[str, Any] = {"examples": {name: BATCH_EXAMPLE}, "other_example": size, "distinct": False}
+                return Importer(file, bound, values, progress, **options).run(), []
     # A model that only works with one batch size says so by its reshapes.
     for size in EXAMPLE_SIZES[:5]:
         fewer = _without_batch(file, bound, fixed)
@@ -353,6 +375,7 @@ def _import_exported(
 
     file = OnnxFile(parse_model(import_onnx(), exported.model, "PyTorch's exporter"))
     names = input_names(file.model.graph)
+    fixed = {k: v for k, v in fixed.items() if k not in exported.fixed}
     graph, more = import_with_examples(file, _named_symbols(file, names, shapes), fixed, tell)
     imported = Imported(graph, "pytorch", label, [*notes, *exported.notes, *more])
     imported.notes.insert(0, f"exported by {exported.strategy}") if exported.notes else None
@@ -432,8 +455,12 @@ def _check(result: Model, imported: Imported, data: Any, seed: int, warnings: li
                     warnings.append(f"not compared: {imported.reference.name} does not run the source model ({text})")
     session = Session(result)
     if not cases:
-        sizes = dict(imported.graph.probes[0])
-        session.run(None, random_inputs(result.inputs, sizes, seed))
+        try:
+            session.run(None, random_inputs(result.inputs, dict(imported.graph.probes[0]), seed))
+        except Error as e:
+            if imported.reference is None:
+                raise
+            warnings.append(f"not run: random inputs do not fit the network ({e.message})")
         return []
     checks: list[OutputCheck] = []
     for index, (feeds, expected, against) in enumerate(cases):

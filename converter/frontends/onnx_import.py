@@ -21,7 +21,7 @@ from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.onnx_source import where_of
 from edgec.converter.frontends.open_types import primes, stand_in_types
 from edgec.converter.frontends.shapes import InputShape, dims_text
-from edgec.converter.ir.graph import Graph, GraphError, Node, Value
+from edgec.converter.ir.graph import Graph, GraphError, Node, TensorType, Value
 
 MAX_DEPTH = 48  # sub-graphs and functions inside each other
 MAX_NODES = 500_000  # after expanding functions and unrolling loops
@@ -58,6 +58,7 @@ class Scope:
     captures: list[Value] = field(
         default_factory=list
     )  # of the graph outside, by a sub-graph, in the order of its inputs
+    assumed: dict[int, tuple[TensorType, ...]] = field(default_factory=dict)  # other types for captures, by id
 
     def child(self, **changes: Any) -> Scope:
         return Scope(
@@ -106,6 +107,7 @@ class Importer:
         self._primes = primes()
         self._stand_ins: dict[int, Value] = {}  # tensors whose types hold stand-in sizes
         self._dtypes: dict[str, str] | None = None
+        self.assumptions = 0  # branches of If that do not fit the sizes of the probes (onnx_ops_control.py)
         self._nodes_seen = 0
         self._last_order = -1  # grows with every node added; tells the nodes of one handler
         self._constant_cache: dict[tuple[int, str, tuple[int, ...], bytes], Value] = {}
@@ -273,7 +275,12 @@ class Importer:
         if value.data is not None:
             return scope.graph.constant(name, value.data)
         scope.captures.append(value)
-        return self.open_input(scope.graph, name, value)
+        if id(value) not in scope.assumed:
+            return self.open_input(scope.graph, name, value)
+        inner = self.open_input(scope.graph, name, value, keep_type=False)
+        inner.types = scope.assumed[id(value)]
+        inner.known = (None,) * len(inner.types)
+        return inner
 
     def open_input(self, graph: Graph, name: str, outside: Value, keep_type: bool = True) -> Value:
         """An input of a sub-graph like the tensor `outside`; any shape when that changes (or is not known)."""
@@ -328,16 +335,25 @@ class Importer:
         return [self._lookup(o.name, inner, "a sub-graph's outputs") for o in proto.output]
 
     def build_subgraph(
-        self, proto: Any, scope: Scope, inputs: Sequence[tuple[Value, bool]], prefix: str
+        self,
+        proto: Any,
+        scope: Scope,
+        inputs: Sequence[tuple[Value, bool]],
+        prefix: str,
+        captures: list[Value] | None = None,
+        assumed: Mapping[int, tuple[TensorType, ...]] | None = None,
     ) -> tuple[Graph, list[Value]]:
         """Imports a body as a graph of its own. `inputs`: the tensor that each input begins with, and whether its type
-        stays the same from one iteration to the next. Returns the graph and what it captures (its further inputs)."""
+        stays the same from one iteration to the next. Returns the graph and what it captures (its further inputs);
+        `captures`, if given, gets them even when the import fails. `assumed`: types to take captures for."""
         saved = self.graph, self._last_order, self._constant_cache
         graph = Graph(f"{prefix}{proto.name or 'body'}")
         graph.probes = self.graph.probes
         self.graph, self._last_order, self._constant_cache = graph, -1, {}
         try:
             inner = scope.child(parent=scope, attributes=scope.attributes, where=scope.where, graph=graph)
+            inner.captures = captures if captures is not None else []
+            inner.assumed = dict(assumed or {})
             inner.initializers = {t.name: t for t in proto.initializer}
             for info, (value, stable) in zip(proto.input, inputs):
                 inner.values[info.name] = self.open_input(graph, info.name, value, stable)

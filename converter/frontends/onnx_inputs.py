@@ -99,11 +99,11 @@ def _check_override(name: str, file: list[int | Symbol], wanted: tuple[int | Sym
         )
 
 
-def symbols_beside_batch(proto: Any, shapes: Any, fixed: Any) -> int:
-    """How many symbolic dimensions the inputs have that are not a first axis."""
-    names = set()
+def symbols_beside_batch(proto: Any, shapes: Any, fixed: Any) -> list[str]:
+    """The symbolic dimensions of the inputs that are not a first axis."""
+    names: dict[str, None] = {}
     for info in real_inputs(proto):
         dims = shapes[info.name].dims if info.name in shapes else file_dims(info)
         if info.name not in fixed:
-            names |= {d.name for d in (dims or ())[1:] if isinstance(d, Symbol)}
-    return len(names)
+            names.update({d.name: None for d in (dims or ())[1:] if isinstance(d, Symbol)})
+    return list(names)

@@ -6,6 +6,8 @@ operator and of the sub-graph (Importer._capture).
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,12 @@ from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_context import Context
 from edgec.converter.frontends.onnx_import import POISON, TensorSequence
 from edgec.converter.frontends.onnx_registry import Unsupported, onnx_op
-from edgec.converter.ir.graph import Graph, GraphError, Value
+from edgec.converter.ir.graph import Graph, GraphError, TensorType, Value
 
 # A loop whose number of rounds is known is unrolled up to this many ONNX nodes: shapes stay static and fusions work.
 UNROLL_NODES = 3000
+# Sizes for which a branch is imported that does not fit those of the model; the second probe has twice as much.
+BRANCH_SIZES = (32, 64, 128, 256, 512, 1024, 96, 160, 224, 320, 16, 8, 4, 2)
 
 
 def _known_bool(value: Value | None) -> bool | None:
@@ -42,7 +46,7 @@ def if_(c: Context) -> list[Any]:
     graphs: dict[str, Graph] = {}
     captured: dict[str, list[Value]] = {}
     for name, body in branches.items():
-        graphs[name], captured[name] = c.importer.build_subgraph(body, c.scope, [], f"{c.name}/{name}/")
+        graphs[name], captured[name] = _branch(c, body, f"{c.name}/{name}/")
     union: list[Value] = []
     for values in captured.values():
         union += [v for v in values if all(v is not u for u in union)]
@@ -58,6 +62,45 @@ def if_(c: Context) -> list[Any]:
     for i, value in enumerate(outputs):
         _same_type(value, *(graphs[n].outputs[i] for n in branches))
     return outputs
+
+
+def _branch(c: Context, body: Any, prefix: str) -> tuple[Graph, list[Value]]:
+    """A branch that does not fit the sizes of its tensors is imported for other sizes: it may never be taken.
+
+    It keeps its operators, for tensors of any shape; when it is taken all the same, the run says what does not fit.
+    """
+    importer = c.importer
+    refused, problems = len(importer.refusals), len(importer.problems)
+    seen: list[Value] = []
+    try:
+        return importer.build_subgraph(body, c.scope, [], prefix, seen)
+    except Unsupported:
+        reasons = importer.refusals[refused:]
+        if not reasons or len(importer.problems) > problems:
+            raise
+    for assumed in _other_sizes(seen):
+        del importer.refusals[refused:]
+        with contextlib.suppress(Unsupported):
+            result = importer.build_subgraph(body, c.scope, [], prefix, assumed=assumed)
+            importer.assumptions += 1
+            return result
+    raise GraphError(reasons[0][1])
+
+
+def _other_sizes(values: list[Value]) -> Iterator[dict[int, tuple[TensorType, ...]]]:
+    """One dimension of one tensor after the other, with a size for each probe; the last ones first: they are lengths."""
+    for value in values:
+        if not value.types or value.dtype[0] not in "fb":
+            continue
+        for axis in reversed(range(value.rank)):
+            if all(t.shape[axis] == 1 for t in value.types):
+                continue
+            for size in BRANCH_SIZES:
+                types = tuple(
+                    TensorType(t.dtype, (*t.shape[:axis], size << probe, *t.shape[axis + 1 :]))
+                    for probe, t in enumerate(value.types)
+                )
+                yield {id(value): types}
 
 
 def _same_type(value: Value, *sources: Value) -> None:

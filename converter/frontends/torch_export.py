@@ -35,6 +35,7 @@ class Exported:
     outputs: list[np.ndarray]
     notes: list[str] = field(default_factory=list)
     input_names: list[str] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)  # inputs of the source that became constants
 
 
 @contextlib.contextmanager
@@ -186,7 +187,7 @@ def symbols_of(shapes: Sequence[InputShape]) -> bool:
 
 
 # -- exporters -----------------------------------------------------------------------------------
-def _legacy(module: Any, args: tuple[Any, ...], names: list[str], outputs: int, shapes: Sequence[InputShape]) -> bytes:
+def legacy(module: Any, args: tuple[Any, ...], names: list[str], outputs: int, shapes: Sequence[InputShape]) -> bytes:
     """The TorchScript exporter."""
     import torch
 
@@ -213,8 +214,8 @@ def _legacy(module: Any, args: tuple[Any, ...], names: list[str], outputs: int, 
     return buffer.getvalue()
 
 
-def _dynamo(program: Any) -> bytes:
-    """The exporter for torch.export programs."""
+def dynamo(program: Any, names: Sequence[str] = ()) -> bytes:
+    """The exporter for torch.export programs. `names`: of the outputs; without, they are output, or output_0..."""
     import torch
 
     from edgec.converter.frontends.torch_decompositions import decompose
@@ -224,7 +225,7 @@ def _dynamo(program: Any) -> bytes:
         proto = result.model_proto
     outputs = list(proto.graph.output)
     inputs = {i.name for i in proto.graph.input}
-    names = ["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))]
+    names = names or (["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))])
     taken = {n for node in proto.graph.node for n in node.output} | inputs | {t.name for t in proto.graph.initializer}
     own = {o.name for o in outputs}
     if not own & inputs and len(own) == len(outputs) and not (set(names) & (taken - own)):
@@ -290,7 +291,7 @@ def export_module(
         tensors = flat_tensors(expected)
         inputs = flat_tensors((args, kwargs))
         with portable_attention():
-            model, strategy = _first_that_works(_module_strategies(module, args, kwargs, shapes, len(tensors)), notes)
+            model, strategy = first_that_works(_module_strategies(module, args, kwargs, shapes, len(tensors)), notes)
     finally:
         if was_training:
             module.train()
@@ -306,11 +307,11 @@ def _module_strategies(
         with quiet(), torch.no_grad():
             dynamic = _dynamic_shapes(args, kwargs, shapes)
             exported = torch.export.export(module, args, kwargs or None, dynamic_shapes=dynamic, strict=strict)
-        return _dynamo(exported)
+        return dynamo(exported)
 
     def traced() -> bytes:
         names = _argument_names(module, len(args))
-        return _legacy(module, (*args, kwargs) if kwargs else args, names, outputs, shapes)
+        return legacy(module, (*args, kwargs) if kwargs else args, names, outputs, shapes)
 
     return [
         ("torch.export", lambda: program(False)),
@@ -330,7 +331,7 @@ def _argument_names(module: Any, count: int) -> list[str]:
     return names if len(names) == count else []
 
 
-def _first_that_works(strategies: Sequence[tuple[str, Callable[[], bytes]]], notes: list[str]) -> tuple[bytes, str]:
+def first_that_works(strategies: Sequence[tuple[str, Callable[[], bytes]]], notes: list[str]) -> tuple[bytes, str]:
     failures = []
     for name, run in strategies:
         try:
@@ -361,10 +362,10 @@ def export_program(program: Any, args: tuple[Any, ...] | None = None, kwargs: di
         callable_module = program.module()
         outputs = flat_tensors(callable_module(*args, **kwargs))
     notes: list[str] = []
-    model, strategy = _first_that_works(
+    model, strategy = first_that_works(
         [
-            ("torch.export program", lambda: _dynamo(program)),
-            ("torch.jit.trace of the program", lambda: _legacy(callable_module, args, [], len(outputs), ())),
+            ("torch.export program", lambda: dynamo(program)),
+            ("torch.jit.trace of the program", lambda: legacy(callable_module, args, [], len(outputs), ())),
         ],
         notes,
     )
@@ -396,108 +397,6 @@ def program_inputs(program: Any, shapes: Sequence[InputShape]) -> tuple[tuple[An
 
 def symbolic_matches(shape: Sequence[int], dims: Sequence[int | Symbol]) -> bool:
     return len(shape) == len(dims) and all(isinstance(d, int) and d == int(s) for s, d in zip(shape, dims))
-
-
-def script_input_types(module: Any) -> list[tuple[str, str, list[int] | None, str | None]]:
-    """(name, TorchScript type, sizes, dtype) of each argument of forward; sizes and dtype only when recorded."""
-    import torch
-
-    result = []
-    for value in list(module.graph.inputs())[1:]:
-        kind = value.type()
-        sizes, dtype = None, None
-        if isinstance(kind, torch._C.TensorType):
-            sizes = kind.sizes()
-            dtype = str(kind.dtype()).replace("torch.", "") if kind.dtype() is not None else None
-        name = (
-            value.debugName().rsplit(".", 1)[0] if value.debugName().rsplit(".", 1)[-1].isdigit() else value.debugName()
-        )
-        result.append((name, str(kind), [int(s) for s in sizes] if sizes else None, dtype))
-    return result
-
-
-def mutated_attributes(module: Any) -> list[str]:
-    """Attributes that forward assigns (state between calls); a converted model could not keep them."""
-    found: list[str] = []
-
-    def walk(block: Any) -> None:
-        for node in block.nodes():
-            if node.kind() == "prim::SetAttr":
-                found.append(node.s("name"))
-            for inner in node.blocks():
-                walk(inner)
-
-    try:
-        walk(module.inlined_graph)
-    except RuntimeError:
-        walk(module.graph)
-    return list(dict.fromkeys(found))
-
-
-def export_script(
-    module: Any, shapes: Sequence[InputShape], args: tuple[Any, ...] | None = None, strict_names: bool = True
-) -> Exported:
-    """A TorchScript module. Its input shapes come from `args`, `shapes`, or the file when it recorded them."""
-    import torch
-
-    from edgec.converter.frontends.shapes import bind_shapes
-
-    module.eval()
-    types = script_input_types(module)
-    names = [t[0] for t in types]
-    changed = mutated_attributes(module)
-    if changed:
-        raise UnsupportedError(
-            f"the TorchScript module keeps state in its attributes ({', '.join(changed[:4])}); a converted model has none",
-            hint="export a version that takes the state as an input and returns it (for silero_vad: the .onnx file)",
-        )
-    expected: Any = None
-    if args is None:
-        bound = bind_shapes(shapes, names)
-        wanted = []
-        for name, kind, sizes, _ in types:
-            if name in bound:
-                wanted.append(bound[name])
-            elif sizes is not None:
-                wanted.append(InputShape(name, tuple(sizes)))
-            elif kind == "Tensor" or "Tensor" in kind:
-                missing = [n for n in names if n not in bound]
-                raise ShapeError(
-                    f"the TorchScript file does not record the shape of its input{'s' if len(missing) > 1 else ''} "
-                    f"{', '.join(missing)}",
-                    hint=f"give it: --shape {'1x3x224x224' if len(names) == 1 else name + ':1x3x224x224'}",
-                )
-            else:
-                raise UnsupportedError(f"input '{name}' of the TorchScript module is a {kind}, not a tensor")
-        args, expected = make_inputs(wanted, module)
-        shapes = wanted
-    if expected is None:
-        with torch.no_grad(), quiet():
-            expected = module(*args)
-    outputs = flat_tensors(expected)
-    args_now = args
-    notes: list[str] = []
-
-    def converted() -> bytes:
-        from torch._export.converter import TS2EPConverter
-
-        with quiet():
-            program = TS2EPConverter(module, args_now, {}).convert()
-        return _dynamo(program)
-
-    def legacy() -> bytes:
-        return _legacy(module, args_now, names, len(outputs), shapes)
-
-    def retraced() -> bytes:
-        with quiet(), torch.no_grad():
-            again = torch.jit.trace(module, args_now, check_trace=False)
-        return _legacy(again, args_now, names, len(outputs), shapes)
-
-    strategies = [("TorchScript exporter", legacy), ("TorchScript exporter (traced again)", retraced)]
-    if not symbols_of(shapes):
-        strategies.append(("TorchScript to torch.export", converted))
-    model, strategy = _first_that_works(strategies, notes)
-    return Exported(model, strategy, [to_numpy(t) for t in args], [to_numpy(t) for t in outputs], notes, names)
 
 
 def load_factory(spec: str, folder: str | None = None) -> Any:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,9 @@ def shape_text(shape: InputShape) -> str:
 
 
 # -- objects -------------------------------------------------------------------------------------
-def from_object(source: Any, example_inputs: Any, shapes: Sequence[InputShape]) -> Exported:
+def from_object(
+    source: Any, example_inputs: Any, shapes: Sequence[InputShape], fixed: Mapping[str, Any] | None = None
+) -> Exported:
     """nn.Module, ScriptModule or ExportedProgram."""
     need_torch("Converting a PyTorch model")
     import torch
@@ -76,7 +78,9 @@ def from_object(source: Any, example_inputs: Any, shapes: Sequence[InputShape]) 
         exporter.program_inputs(source, shapes)
         return exporter.export_program(source, args, kwargs)
     if isinstance(source, torch.jit.ScriptModule):
-        return exporter.export_script(source, shapes, args)
+        from edgec.converter.frontends.torch_script import export_script
+
+        return export_script(source, shapes, args, fixed)
     if args is None:
         if not shapes:
             raise ShapeError(
@@ -124,12 +128,14 @@ def _call_arguments(example_inputs: Any) -> tuple[tuple[Any, ...] | None, dict[s
 
 
 # -- files ---------------------------------------------------------------------------------------
-def from_file(source: Source, example_inputs: Any, shapes: Sequence[InputShape]) -> Exported:
+def from_file(
+    source: Source, example_inputs: Any, shapes: Sequence[InputShape], fixed: Mapping[str, Any] | None = None
+) -> Exported:
     """TorchScript or torch.export archive: scanned here, loaded and exported in a child process."""
     need_torch(f"Reading a {source.kind.value}")
     scan_archive(source)
     with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
-        return _run_child(source, example_inputs, shapes, Path(folder))
+        return _run_child(source, example_inputs, shapes, fixed or {}, Path(folder))
 
 
 def recorded_shapes(source: Source) -> list[InputShape]:
@@ -216,7 +222,9 @@ def _memory_limit(size: int) -> int:
     return (24 << 30) + 12 * size
 
 
-def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape], folder: Path) -> Exported:
+def _run_child(
+    source: Source, example_inputs: Any, shapes: Sequence[InputShape], fixed: Mapping[str, Any], folder: Path
+) -> Exported:
     from edgec.converter.frontends.torch_export import Exported
 
     path = Path(os.path.abspath(source.path))
@@ -224,6 +232,7 @@ def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape]
         "path": str(path),
         "kind": source.kind.name,
         "shapes": [shape_text(s) for s in shapes],
+        "fixed": {name: np.asarray(value).tolist() for name, value in fixed.items()},
         "out": str(folder),
         "seconds": CHILD_SECONDS,
         "memory": _memory_limit(path.stat().st_size),
@@ -276,6 +285,7 @@ def _run_child(source: Source, example_inputs: Any, shapes: Sequence[InputShape]
         _load(folder / "outputs.npz"),
         list(result["notes"]),
         list(result["names"]),
+        list(result["fixed"]),
     )
 
 

@@ -74,6 +74,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
     from edgec.converter.frontends import torch_export as exporter
     from edgec.converter.frontends.shapes import parse_shape
+    from edgec.converter.frontends.torch_script import export_script
 
     torch.set_num_threads(max(1, min(4, os.cpu_count() or 1)))
     shapes = [parse_shape(text) for text in request["shapes"]]
@@ -84,7 +85,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     path = request["path"]
     if request["kind"] == "TORCHSCRIPT":
         module = torch.jit.load(path, map_location="cpu")
-        exported = exporter.export_script(module, shapes, arrays)
+        exported = export_script(module, shapes, arrays, request["fixed"])
     else:
         program = torch.export.load(path)
         exporter.program_inputs(program, shapes)
@@ -97,6 +98,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
         "strategy": exported.strategy,
         "notes": exported.notes,
         "names": exported.input_names,
+        "fixed": exported.fixed,
         "torch": torch.__version__,
     }
 

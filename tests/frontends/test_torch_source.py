@@ -170,22 +170,6 @@ def test_wrong_shapes_say_what_the_network_said(net: Any) -> None:
         edgec.convert(net)
 
 
-def test_state_in_attributes_is_one_clear_line(tmp_path: Path) -> None:
-    class Counter(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.total = torch.zeros(1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            self.total = self.total + x
-            return self.total
-
-    path = tmp_path / "m.pt"
-    torch.jit.script(Counter()).save(str(path))
-    with pytest.raises(UnsupportedError, match="keeps state in its attributes .total"):
-        edgec.convert(path, shapes="1")
-
-
 def test_a_script_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Forever(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
