@@ -119,6 +119,7 @@ EDGEC_REGISTER(arg_reduce) {
         .attr("axis", 0)
         .attr("keepdims", 1)
         .attr("select_last_index", 0, "1: the last of equal elements")
+        .flags(kSignAgnostic)
         .infer(infer)
         .prepare(prepare);
 }

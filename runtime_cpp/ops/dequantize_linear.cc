@@ -3,6 +3,7 @@
 #include "core/op.h"
 #include "kernels/elementwise/convert.h"
 #include "ops/quantization_axis.h"
+#include "ops/quantized_bytes.h"
 
 namespace edgec {
 namespace {
@@ -22,6 +23,7 @@ Status infer(InferContext& ctx) {
 struct Dequantize {
   QuantizationAxis axis;
   DType from, to;
+  double stored_shift;  // 128 where i8 is stored as u8
 
   Status operator()(const StepArgs& args) const {
     const TensorView &x = *args.inputs[0], &scale = *args.inputs[1], &y = *args.outputs[0];
@@ -38,7 +40,8 @@ struct Dequantize {
             const int64_t first = axis.first(r) + start * axis.step();
             for (int64_t i = 0; i < n; ++i) {
               const int64_t k = first + i * axis.step();
-              const double offset = zero == nullptr ? 0.0 : static_cast<double>(element_as_float(*zero, k));
+              const double offset =
+                  (zero == nullptr ? 0.0 : static_cast<double>(zero_point_value(*zero, k))) + stored_shift;
               values[i] =
                   static_cast<double>(static_cast<float>(values[i] - offset) * element_as_float(scale, k));
             }
@@ -49,11 +52,35 @@ struct Dequantize {
   }
 };
 
+// 8 bits with one scale to f32.
+Status prepare_bytes(PrepareContext& ctx, const QuantizedKernels& kernels) {
+  const TensorType x = ctx.input(0);
+  const int64_t count = x.shape.elements();
+  ctx.set_step(make_step("dequantize_bytes", [x, count, &kernels](const StepArgs& args) {
+    const float scale = element_as_float(*args.inputs[1], 0);
+    const auto zero =
+        args.inputs[2] == nullptr ? 0 : static_cast<int32_t>(zero_point_value(*args.inputs[2], 0));
+    const StoredBytes form = stored_form(x, zero);
+    constexpr int64_t kBlock = 4096;
+    args.pool.parallel_for((count + kBlock - 1) / kBlock, kBlock / 2, [&](int64_t begin, int64_t end, int) {
+      const int64_t first = begin * kBlock;
+      kernels.dequantize(args.inputs[0]->as<const uint8_t>() + first, std::min(count, end * kBlock) - first,
+                         form, scale, args.outputs[0]->as<float>() + first);
+    });
+    return ok_status();
+  }));
+  return ok_status();
+}
+
 Status prepare(PrepareContext& ctx) {
   Dequantize dequantize{};
   EDGEC_TRY(quantization_axis(ctx, &dequantize.axis));
   dequantize.from = ctx.input(0).dtype;
   dequantize.to = ctx.output(0).dtype;
+  if (dequantize.axis.block == 0 && dequantize.to == DType::kF32 &&
+      (dequantize.from == DType::kI8 || dequantize.from == DType::kU8))
+    return prepare_bytes(ctx, quantized_kernels(ctx.isa()));
+  dequantize.stored_shift = ctx.input(0).excess128 ? 128 : 0;
   ctx.set_step(make_step("dequantize_linear", dequantize));
   return ok_status();
 }
@@ -70,6 +97,7 @@ EDGEC_REGISTER(dequantize_linear) {
       .attr("to", "", "output type; empty: that of the scale")
       .attr("axis", 1, "of the scales")
       .attr("block_size", 0, "elements of the axis that share a scale; 0: not blocked")
+      .flags(kRequantizes)
       .infer(infer)
       .prepare(prepare);
 }

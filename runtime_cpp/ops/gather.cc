@@ -95,6 +95,7 @@ EDGEC_REGISTER(gather) {
       .input("indices", "i32 or i64; negative ones count from the end")
       .output("y")
       .attr("axis", 0)
+      .flags(kSignAgnostic)
       .infer(infer)
       .prepare(prepare);
 }

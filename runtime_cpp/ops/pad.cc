@@ -76,12 +76,20 @@ Status prepare(PrepareContext& ctx) {
   if (tables == nullptr) return ctx.out_of_memory(bytes);
   plan.fill_tables(tables);
   const bool has_value = ctx.has_input(2);
-  const bool empty = ctx.output(0).shape.elements() == 0;
+  const int64_t count = ctx.output(0).shape.elements();
+  // i8 tensors stored as u8 = i8 + 128: padded as x is stored, then changed where y is stored otherwise.
+  const bool from = ctx.input(0).excess128, to = ctx.output(0).excess128;
+  const bool value_flips = from != (has_value && ctx.input(2).excess128);
   ctx.set_step(make_step("pad", [=](const StepArgs& args) {
-    static const uint64_t kZero = 0;  // of every data type
-    if (!empty)
-      plan.run(args.pool, args.inputs[0]->data, has_value ? args.inputs[2]->data : &kZero,
-               args.outputs[0]->data);
+    uint64_t zero = 0;  // of every data type
+    const void* value = has_value ? args.inputs[2]->data : &zero;
+    if (value_flips) {
+      zero = *static_cast<const uint8_t*>(value) ^ 0x80u;
+      value = &zero;
+    }
+    if (count != 0) plan.run(args.pool, args.inputs[0]->data, value, args.outputs[0]->data);
+    if (from != to)
+      for (int64_t i = 0; i < count; ++i) args.outputs[0]->as<uint8_t>()[i] ^= 0x80;
     return ok_status();
   }));
   return ok_status();
@@ -100,6 +108,7 @@ EDGEC_REGISTER(pad) {
       .attr("mode", "constant",
             "what the new elements are: a constant, the mirrored inside, the nearest, the other end",
             "constant|reflect|edge|wrap")
+      .flags(kRequantizes)
       .infer(infer)
       .prepare(prepare);
 }

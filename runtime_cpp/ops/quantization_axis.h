@@ -18,6 +18,11 @@ inline float element_as_float(const TensorView& view, int64_t i) {
   return value;
 }
 
+// A zero point as the model means it, also where it is stored as u8 = i8 + 128.
+inline float zero_point_value(const TensorView& view, int64_t i) {
+  return element_as_float(view, i) - (view.type.excess128 ? 128.0f : 0.0f);
+}
+
 struct QuantizationAxis {
   int64_t outer = 1, length = 1, inner = 1;  // the tensor as [outer, length, inner], length = the axis
   int64_t block = 0;                         // elements of the axis per scale; 0 = one scale for the tensor

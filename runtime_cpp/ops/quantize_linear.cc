@@ -4,6 +4,7 @@
 #include "core/op.h"
 #include "kernels/elementwise/convert.h"
 #include "ops/quantization_axis.h"
+#include "ops/quantized_bytes.h"
 
 namespace edgec {
 namespace {
@@ -65,6 +66,7 @@ struct Quantize {
   QuantizationAxis axis;
   DType from, to;
   bool is_integer;
+  float stored_shift;  // 128 where i8 is stored as u8
   Range range;
   SmallFloatRules rules;
 
@@ -84,15 +86,16 @@ struct Quantize {
             for (int64_t i = 0; i < n; ++i) {
               const int64_t k = first + i * axis.step();
               const float divided = values[i] / element_as_float(scale, k);
-              const float offset = zero == nullptr ? 0.0f : element_as_float(*zero, k);
+              const float offset = zero == nullptr ? 0.0f : zero_point_value(*zero, k);
               // NaN becomes the zero point.
               values[i] =
                   !is_integer ? divided
                   : divided != divided
-                      ? offset
+                      ? offset + stored_shift
                       : std::clamp(
                             std::nearbyint(std::clamp(divided, -1073741824.0f, 1073741824.0f)) + offset,
-                            range.low, range.high);
+                            range.low, range.high) +
+                            stored_shift;
             }
             store_as(to, values, n, y.as<char>() + static_cast<size_t>(at) * dtype_size(to), rules);
           }
@@ -101,12 +104,39 @@ struct Quantize {
   }
 };
 
+// f32 to 8 bits with one scale: what every network with quantized inputs does first.
+Status prepare_bytes(PrepareContext& ctx, const QuantizedKernels& kernels) {
+  const TensorType y = ctx.output(0);
+  const int64_t count = y.shape.elements();
+  ctx.set_step(make_step("quantize_bytes", [y, count, &kernels](const StepArgs& args) {
+    const float* x = args.inputs[0]->as<const float>();
+    const float scale = element_as_float(*args.inputs[1], 0);
+    const auto zero =
+        args.inputs[2] == nullptr ? 0 : static_cast<int32_t>(zero_point_value(*args.inputs[2], 0));
+    const bool is_u8 = y.dtype == DType::kU8 && !y.excess128;
+    const ByteRounding rounding = rounding_of(y, zero, is_u8 ? 0 : -128, is_u8 ? 255 : 127);
+    constexpr int64_t kBlock = 4096;
+    args.pool.parallel_for((count + kBlock - 1) / kBlock, kBlock, [&](int64_t begin, int64_t end, int) {
+      const int64_t first = begin * kBlock;
+      kernels.quantize(x + first, std::min(count, end * kBlock) - first, scale, rounding,
+                       args.outputs[0]->as<uint8_t>() + first);
+    });
+    return ok_status();
+  }));
+  return ok_status();
+}
+
 Status prepare(PrepareContext& ctx) {
   Quantize quantize{};
   EDGEC_TRY(quantization_axis(ctx, &quantize.axis));
   quantize.from = ctx.input(0).dtype;
   quantize.to = ctx.output(0).dtype;
-  quantize.is_integer = integer_range(quantize.to, &quantize.range);
+  const bool excess128 = ctx.output(0).excess128;
+  if (quantize.axis.block == 0 && quantize.from == DType::kF32 && dtype_size(quantize.to) == 1 &&
+      (quantize.to == DType::kI8 || quantize.to == DType::kU8))
+    return prepare_bytes(ctx, quantized_kernels(ctx.isa()));
+  quantize.is_integer = integer_range(excess128 ? DType::kI8 : quantize.to, &quantize.range);
+  quantize.stored_shift = excess128 ? 128 : 0;
   quantize.rules.saturate = ctx.attr_bool("saturate");
   ctx.set_step(make_step("quantize_linear", quantize));
   return ok_status();
@@ -127,6 +157,7 @@ EDGEC_REGISTER(quantize_linear) {
       .attr("axis", 1, "of the scales")
       .attr("block_size", 0, "elements of the axis that share a scale; 0: not blocked")
       .attr("saturate", 1, "small floats: too large values become the largest finite one")
+      .flags(kRequantizes)
       .infer(infer)
       .prepare(prepare);
 }

@@ -289,6 +289,8 @@ EDGEC_REGISTER(reduce) {
         .attr("no_axes", "all", "what an empty list of axes means", "all|none")
         .attr("keepdims", 1, "1: reduced dimensions stay with size 1")
         .flags(kPitchedInputs | kPitchedOutputs)
+        // Only maximum and minimum take i8 at all.
+        .flags(row.reduction == Reduction::kMax || row.reduction == Reduction::kMin ? kSignAgnostic : 0u)
         .infer(infer)
         .prepare(prepare);
 }

@@ -6,6 +6,7 @@
 
 #include "core/op.h"
 #include "kernels/resize/plan.h"
+#include "ops/quantized_bytes.h"
 
 namespace edgec {
 namespace {
@@ -194,6 +195,22 @@ Status infer(InferContext& ctx) {
   return ctx.set_output(0, ctx.input(0).dtype, y);
 }
 
+// Two taps per axis, nothing outside: what docs/numerics.md defines.
+Status infer_quantized(InferContext& ctx) {
+  EDGEC_TRY(ctx.want_dtype(0, {DType::kI8}));
+  EDGEC_TRY(check_quantizations(ctx, DType::kI8, "x"));
+  if (ctx.attr_string("mode") != "linear" || ctx.attr_bool("antialias") || ctx.attr_bool("exclude_outside") ||
+      ctx.attr_string("coordinate") == "tf_crop_and_resize")
+    return ctx.fail(
+        StatusCode::kUnsupported,
+        "integers are interpolated linearly only, without antialias, exclude_outside or cropping");
+  ResizeAxis axes[kMaxRank];
+  EDGEC_TRY(resolve_axes(ctx, axes));
+  Shape y = ctx.input(0).shape;
+  for (int i = 0; i < y.rank(); ++i) y[i] = axes[i].output;
+  return ctx.set_output(0, DType::kI8, y);
+}
+
 // The table in memory that the plan counts.
 template <class T>
 Status keep(PrepareContext& ctx, const std::vector<T>& values, const T** out) {
@@ -259,7 +276,8 @@ Status prepare(PrepareContext& ctx) {
   const double extrapolation = ctx.attr("extrapolation").f;
   if (options.mode == ResizeMode::kNearest) {
     alignas(8) std::byte element[8];
-    extrapolation_element(x.dtype, extrapolation, element);
+    extrapolation_element(x.excess128 ? DType::kI8 : x.dtype, extrapolation, element);
+    if (x.excess128) element[0] ^= std::byte{0x80};
     const NearestCopy copy(x.shape, std::move(changed), dtype_size(x.dtype), element);
     ctx.set_step(make_step("resize_nearest", [copy](const StepArgs& args) {
       copy.run(*args.inputs[0], *args.outputs[0], args.pool);
@@ -282,20 +300,50 @@ Status prepare(PrepareContext& ctx) {
   return ok_status();
 }
 
-}  // namespace
+Status prepare_quantized(PrepareContext& ctx) {
+  const TensorType& x = ctx.input(0);
+  ResizeAxis axes[kMaxRank];
+  EDGEC_TRY(resolve_axes(ctx, axes));
+  std::vector<ResizedAxis> changed;
+  for (int i = 0; i < x.shape.rank(); ++i) {
+    const ResizeTable table = make_resize_table(options_of(ctx), axes[i]);
+    if (table.identity) continue;
+    ResizedAxis axis;
+    axis.dim = i;
+    axis.input = axes[i].input;
+    axis.output = axes[i].output;
+    axis.taps = table.taps;
+    EDGEC_TRY(keep(ctx, table.indices, &axis.indices));
+    EDGEC_TRY(keep(ctx, table.weights, &axis.weights));
+    changed.push_back(axis);
+  }
+  if (changed.size() > 2)
+    return ctx.fail(StatusCode::kUnsupported,
+                    "integers are interpolated along at most two axes, here %zu change", changed.size());
+  QuantizedLerp lerp;
+  lerp.form = stored_form(x, zero_point_of(ctx, "x"));
+  lerp.rounding = output_rounding(ctx);
+  EDGEC_TRY(round_multiplier(ctx, scale_of(ctx, "x") / scale_of(ctx, "y"), &lerp.multiplier));
+  const QuantizedInterpolation resize(quantized_kernels(ctx.isa()), x.shape, changed, lerp);
+  ctx.set_step(make_step("resize_quantized", [resize](const StepArgs& args) {
+    resize.run(*args.inputs[0], *args.outputs[0], args.pool);
+    return ok_status();
+  }));
+  return ok_status();
+}
 
-EDGEC_REGISTER(resize) {
-  registry.add("Resize")
-      .doc(
-          "Resamples any axes, with the semantics of ONNX. One of sizes and scales gives the output shape; "
-          "sizes win, "
-          "and scales beside them only map coordinates.")
-      .input("x", "nearest: any type; linear and cubic: f32")
+void add_resize(Registry& registry, bool quantized) {
+  OpBuilder op = registry.add(quantized ? "QuantizedResize" : "Resize");
+  op.doc(quantized ? "Resize (linear, along up to two axes) of i8 numbers with a scale and a zero point."
+                   : "Resamples any axes, with the semantics of ONNX. One of sizes and scales gives the "
+                     "output shape; "
+                     "sizes win, and scales beside them only map coordinates.")
+      .input("x", quantized ? "i8" : "nearest: any type; linear and cubic: f32")
       .optional("sizes", "i64 [rank or axes], known before the run")
       .optional("scales", "f32 [rank or axes], known before the run")
       .optional("roi", "f32 [2 * that], starts and ends, known before the run")
       .output("y")
-      .attr("mode", "nearest", "", kModes)
+      .attr("mode", quantized ? "linear" : "nearest", "", kModes)
       .attr("coordinate", "half_pixel", "how an output index maps to a place on the input axis", kCoordinates)
       .attr("nearest_mode", "round_prefer_floor", "", kNearestModes)
       .attr("cubic_coeff", -0.75)
@@ -311,9 +359,19 @@ EDGEC_REGISTER(resize) {
             "stretch|not_larger|not_smaller")
       .attr("roi", std::vector<double>{},
             "tf_crop_and_resize: starts, then ends of all axes, relative to the input")
-      .flags(kPitchedInputs | kPitchedOutputs)
-      .infer(infer)
-      .prepare(prepare);
+      .flags(kPitchedInputs | kPitchedOutputs | (quantized ? kRequantizes : kSignAgnostic))
+      .infer(quantized ? infer_quantized : infer)
+      .prepare(quantized ? prepare_quantized : prepare);
+  if (!quantized) return;
+  quantization_attrs(op, "x");
+  quantization_attrs(op, "y");
+}
+
+}  // namespace
+
+EDGEC_REGISTER(resize) {
+  add_resize(registry, false);
+  add_resize(registry, true);
 }
 
 }  // namespace edgec

@@ -251,4 +251,52 @@ void NearestCopy::run(const TensorView& x, const TensorView& y, ThreadPool& pool
   });
 }
 
+void QuantizedInterpolation::run(const TensorView& x, const TensorView& y, ThreadPool& pool) const {
+  const int rank = x_shape_.rank();
+  const Shape& out = y.shape();
+  const ResizedAxis* inner = axes_.empty() ? nullptr : &axes_.back();
+  const ResizedAxis* outer = axes_.size() == 2 ? &axes_.front() : nullptr;
+  const int inner_dim = inner == nullptr ? rank - 1 : inner->dim;
+  const bool innermost = inner_dim == rank - 1;
+  // Runs of n elements: a row of the last dimension, or single ones when that is what changes.
+  const int64_t n = rank == 0 || innermost ? 1 : out.back();
+  int64_t x_strides[kMaxRank], x_stride = 1;
+  for (int d = rank - 1; d >= 0; --d) {
+    x_strides[d] = x_stride;
+    x_stride *= d == rank - 1 ? x.pitch : x_shape_[d];
+  }
+  const int64_t rows = y.rows(), row_length = y.row_length();
+  pool.parallel_for(rows, static_cast<double>(row_length) * 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      QuantizedLerp lerp = prepared_;
+      int64_t rest = r, source = 0, down[2] = {0, 0}, across[2] = {0, 0};
+      const auto taps = [](const ResizedAxis& axis, int64_t index, int64_t stride, int64_t* offsets,
+                           float* weight) {
+        for (int t = 0; t < 2; ++t) offsets[t] = axis.indices[index * 2 + t] * stride;
+        *weight = axis.weights[index * 2 + 1];
+      };
+      for (int d = rank - 2; d >= 0; --d) {
+        const int64_t index = rest % out[d];
+        rest /= out[d];
+        if (inner != nullptr && d == inner->dim)
+          taps(*inner, index, x_strides[d], across, &lerp.across);
+        else if (outer != nullptr && d == outer->dim)
+          taps(*outer, index, x_strides[d], down, &lerp.down);
+        else
+          source += index * x_strides[d];
+      }
+      const uint8_t* p = x.as<const uint8_t>() + source;
+      lerp.count = outer != nullptr ? 4 : 2;
+      lerp.n = n;
+      for (int64_t i = 0; i < row_length; i += n) {
+        if (innermost && inner != nullptr) taps(*inner, i, 1, across, &lerp.across);
+        const int64_t same = innermost && inner == nullptr ? i : 0;
+        for (int t = 0; t < 4; ++t) lerp.rows[t] = p + down[t / 2] + across[t % 2] + same;
+        lerp.y = y.as<uint8_t>() + r * y.pitch + i;
+        kernels_.lerp(lerp);
+      }
+    }
+  });
+}
+
 }  // namespace edgec

@@ -6,6 +6,7 @@
 
 #include "core/tensor.h"
 #include "core/thread_pool.h"
+#include "kernels/quantized/quantized.h"
 #include "kernels/resize/resize.h"
 
 namespace edgec {
@@ -60,6 +61,22 @@ class NearestCopy {
   std::vector<ResizedAxis> axes_;
   size_t element_;
   std::byte extrapolation_[8];
+};
+
+// Linear, on 8-bit integers, along at most two axes.
+class QuantizedInterpolation {
+ public:
+  // prepared: everything but places and weights.
+  QuantizedInterpolation(const QuantizedKernels& kernels, const Shape& x, std::vector<ResizedAxis> axes,
+                         const QuantizedLerp& prepared)
+      : kernels_(kernels), x_shape_(x), axes_(std::move(axes)), prepared_(prepared) {}
+  void run(const TensorView& x, const TensorView& y, ThreadPool& pool) const;
+
+ private:
+  const QuantizedKernels& kernels_;
+  Shape x_shape_;
+  std::vector<ResizedAxis> axes_;  // outermost first; may be empty
+  QuantizedLerp prepared_;
 };
 
 }  // namespace edgec
