@@ -41,7 +41,8 @@ def file_dims(info: Any) -> list[int | Symbol] | None:
         elif d.HasField("dim_value") and d.dim_value == 0 and not d.dim_param:
             dims.append(0)
         else:
-            dims.append(Symbol(d.dim_param.strip() or f"{info.name}_dim{axis}"))
+            name = d.dim_param.strip() or f"{info.name}_dim{axis}"
+            dims.append(Symbol(name, 0 if "past" in name.lower() else 1))  # a cache begins empty
     return dims
 
 

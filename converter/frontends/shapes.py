@@ -95,8 +95,8 @@ def _dims(tokens: Sequence[Any], owner: str, text: str) -> tuple[int | Symbol, .
         match = _RANGE.match(word)
         if match:
             low, high = int(match["low"]), int(match["high"] or 0)
-            if low < 1 or (high and high < low):
-                raise ShapeError(f"the shape '{text}': the range {word} is empty or starts below 1")
+            if high and high < low:
+                raise ShapeError(f"the shape '{text}': the range {word} is empty")
             result.append(Symbol(match["name"] or f"{owner}_dim{axis}", low, high))
         elif _NAME.match(word):
             result.append(Symbol(word))

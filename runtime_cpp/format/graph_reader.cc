@@ -148,10 +148,10 @@ Status GraphReader::read_symbols() {
     EDGEC_TRY(cursor_.name("symbol name", &symbol.name));
     EDGEC_TRY(cursor_.read("symbol minimum", &symbol.min));
     EDGEC_TRY(cursor_.read("symbol maximum", &symbol.max));
-    if (symbol.min < 1 || symbol.max < 0 || (symbol.max != 0 && symbol.max < symbol.min)) {
+    if (symbol.min < 0 || symbol.max < 0 || (symbol.max != 0 && symbol.max < symbol.min)) {
       return cursor_.fail(StatusCode::kBadFile, "symbol range", at,
                           "'%s' ranges from %" PRId64 " to %" PRId64
-                          ", expected 1 <= minimum <= maximum (or maximum 0 for none)",
+                          ", expected 0 <= minimum <= maximum (or maximum 0 for none)",
                           symbol.name.c_str(), symbol.min, symbol.max);
     }
     model_.symbols.push_back(std::move(symbol));
