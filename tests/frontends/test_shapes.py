@@ -29,7 +29,7 @@ def test_parse(text: str, expected: InputShape) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1xx3", "x:1x3x", "1x-3", "x:[1,3", "(8..2)", "(0..4)", "1x99999999999", "1x1x1x1x1x1x1x1x1", "a b"]
+    "text", ["", "1xx3", "x:1x3x", "1x-3", "x:[1,3", "(8..2)", "1x99999999999", "1x1x1x1x1x1x1x1x1", "a b"]
 )
 def test_refused_with_the_forms_shown(text: str) -> None:
     if text == "":
