@@ -163,6 +163,8 @@ def _import(
         from edgec.converter.frontends.onnx_model import OnnxFile
 
         return _import_onnx(OnnxFile(source), None, "onnx.ModelProto", shapes, fixed, tell)
+    if isinstance(source, (bytes, bytearray, memoryview)) and bytes(source[4:8]) == b"TFL3":
+        return _import_tflite(bytes(source), "bytes", shapes, fixed, tell)
     if isinstance(source, (bytes, bytearray, memoryview)):
         from edgec.converter.frontends.onnx_model import OnnxFile, import_onnx, parse_model
 
@@ -206,7 +208,23 @@ def _import_file(
     if source.kind in (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM):
         exported = torch_source.from_file(source, data, shapes, fixed)
         return _import_exported(exported, source.path.name, shapes, fixed, tell, [])
+    if source.kind is Kind.TFLITE:
+        return _import_tflite(source.path, source.path.name, shapes, fixed, tell)
     raise not_read_yet(source)
+
+
+def _import_tflite(
+    content: Any, label: str, shapes: list[InputShape], fixed: Mapping[str, Any], tell: Progress
+) -> Imported:
+    """`content`: the path of a .tflite file, or its bytes."""
+    from edgec.converter.frontends.tflite_file import TfliteFile
+    from edgec.converter.frontends.tflite_import import import_tflite
+    from edgec.converter.frontends.tflite_reference import TfliteReference
+
+    file = TfliteFile.parse(content, label) if isinstance(content, bytes) else TfliteFile.open(content)
+    values = {k: np.asarray(v) for k, v in fixed.items()}
+    graph, notes = import_tflite(file, shapes, values, lambda done, total: tell("import", done, total))
+    return Imported(graph, "tflite", label, notes, reference=TfliteReference.of(file, values))
 
 
 def _import_layers(

@@ -1,0 +1,77 @@
+"""Pooling and resizing of NHWC images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgec.converter.errors import BadFileError
+from edgec.converter.frontends.tflite_context import TfliteContext
+from edgec.converter.frontends.tflite_ops_conv import window
+from edgec.converter.frontends.tflite_registry import tflite_op
+from edgec.converter.ir.graph import Value
+
+
+def _pool(c: TfliteContext, x: Value, op: str) -> Value:
+    o = c.options("Pool2DOptions")
+    kernel, strides = [o.FilterHeight(), o.FilterWidth()], [o.StrideH(), o.StrideW()]
+    x, pads = window(c, x, o.Padding(), kernel, strides, may_pad=False)
+    return c.emit(op, [x], {"kernel": kernel, "strides": strides, "pads": pads})
+
+
+def _activated(c: TfliteContext, y: Value) -> Value:
+    return c.fused(y, c.options("Pool2DOptions").FusedActivationFunction())
+
+
+@tflite_op("AVERAGE_POOL_2D")
+def average_pool(c: TfliteContext) -> Value:
+    return _activated(c, _pool(c, c.ranked(c.need(0), 4), "AvgPool2d"))
+
+
+@tflite_op("MAX_POOL_2D")
+def max_pool(c: TfliteContext) -> Value:
+    return _activated(c, _pool(c, c.ranked(c.need(0), 4), "MaxPool2d"))
+
+
+@tflite_op("L2_POOL_2D")
+def l2_pool(c: TfliteContext) -> Value:
+    x = c.ranked(c.need(0), 4)
+    return _activated(c, c.emit("Sqrt", [_pool(c, c.emit("Mul", [x, x]), "AvgPool2d")]))
+
+
+def _target(c: TfliteContext, x: Value) -> dict[str, Any] | Value:
+    """Sizes [N, H, W, C] as an attribute, or as a tensor where they are computed."""
+    known = c.ints(c.raw(1))
+    if known is not None and len(known) != 2:
+        raise BadFileError(f"{c.op} ({c.source}): the new size {known} is not [height, width]")
+    if known is not None:
+        return {"sizes": known, "axes": [1, 2]}
+    return c.emit("Concat", [c.shape_vector([c.dim(x, 0)]), c.vector(1), c.shape_vector([c.dim(x, 3)])], {"axis": 0})
+
+
+def _resize(c: TfliteContext, attrs: dict[str, Any]) -> Value:
+    x = c.ranked(c.need(0), 4)
+    target = _target(c, x)
+    if isinstance(target, Value):
+        return c.emit("Resize", [x, target], attrs)
+    return c.emit("Resize", [x], {**attrs, **target})
+
+
+@tflite_op("RESIZE_BILINEAR")
+def resize_bilinear(c: TfliteContext) -> Value:
+    o = c.options("ResizeBilinearOptions")
+    place = "align_corners" if o.AlignCorners() else "half_pixel" if o.HalfPixelCenters() else "asymmetric"
+    return _resize(c, {"mode": "linear", "coordinate": place})
+
+
+@tflite_op("RESIZE_NEAREST_NEIGHBOR")
+def resize_nearest(c: TfliteContext) -> Value:
+    """TensorFlow's nearest: floor(i * scale), with half pixels floor((i + 0.5) * scale), with corners round(i * scale)."""
+    o = c.options("ResizeNearestNeighborOptions")
+    if o.AlignCorners():
+        attrs = {"coordinate": "align_corners", "nearest_mode": "round_prefer_ceil"}
+    elif o.HalfPixelCenters():
+        # The IR's half pixel is (i + 0.5) * scale - 0.5: rounding it (ties up) is the floor above.
+        attrs = {"coordinate": "half_pixel", "nearest_mode": "round_prefer_ceil"}
+    else:
+        attrs = {"coordinate": "asymmetric", "nearest_mode": "floor"}
+    return _resize(c, {"mode": "nearest", **attrs})

@@ -1,0 +1,56 @@
+"""The table `TFLite operator -> IR`. The tflite_ops_*.py files fill it when they are imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgec.converter.frontends.tflite_context import TfliteContext
+
+Handler = Callable[["TfliteContext"], Any]
+
+BUILTIN: dict[str, Handler] = {}
+CUSTOM: dict[str, Handler] = {}
+
+
+def tflite_op(*names: str) -> Callable[[Handler], Handler]:
+    """Registers the handler of built-in operators: it emits IR nodes and returns one value or a list of outputs.
+
+    What it returns may be real (f32) where the file's tensor is quantized: the importer quantizes it.
+    """
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            BUILTIN[name] = handler
+        return handler
+
+    return register
+
+
+def custom_op(*names: str) -> Callable[[Handler], Handler]:
+    """Registers the handler of custom operators by their names in the file."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            CUSTOM[name] = handler
+        return handler
+
+    return register
+
+
+def supported_operators() -> tuple[list[str], list[str]]:
+    """Built-in and custom operators that the table maps, sorted; for `edgec ops` and the documentation."""
+    load_all()
+    return sorted(BUILTIN), sorted(CUSTOM)
+
+
+def load_all() -> None:
+    """Imports the files that fill the table."""
+    from edgec.converter.frontends import (  # noqa: F401
+        tflite_ops_conv,
+        tflite_ops_elementwise,
+        tflite_ops_layout,
+        tflite_ops_pool,
+        tflite_ops_reduce,
+    )
