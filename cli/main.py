@@ -16,6 +16,7 @@ from edgec.errors import Error, ExitCode
 # Verb -> module. Modules import nothing heavy at their top, so that `edgec --help` stays fast.
 VERBS = {
     "convert": "edgec.cli.convert",
+    "quantize": "edgec.cli.quantize",
     "run": "edgec.cli.run",
     "inspect": "edgec.cli.inspect",
     "bench": "edgec.cli.bench",
