@@ -95,7 +95,9 @@ class CaffeContext(LayerContext):
         # Old files pad shapes with ones in front (and bias vectors to 1x1x1xN).
         stored, wanted = [d for d in blob.shape if d != 1], [d for d in shape if d != 1]
         if blob.size != count or (blob.shape and stored != wanted):
-            raise self.bad(f"its {what} is {blob.shape} ({blob.size} values) in {self.weights.file}, expected {list(shape)}")
+            raise self.bad(
+                f"its {what} is {blob.shape} ({blob.size} values) in {self.weights.file}, expected {list(shape)}"
+            )
         return blob.array().reshape(shape)
 
     def blob_size(self, index: int, otherwise: int) -> int:

@@ -204,4 +204,3 @@ def _outputs(inputs: Sequence[str], layers: Sequence[Layer]) -> list[str]:
             open_.pop(name, None)
             open_[name] = None
     return [name for name in open_ if name not in inputs] or list(open_)
-

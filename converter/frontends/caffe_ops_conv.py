@@ -5,7 +5,17 @@ from __future__ import annotations
 from edgec.converter.frontends.caffe_context import CaffeContext
 from edgec.converter.frontends.caffe_registry import CAFFE
 from edgec.converter.frontends.caffe_text import Message
-from edgec.converter.frontends.layer_ops import check_groups, conv2d, deconv2d, matrix, pool2d, positive, reduce
+from edgec.converter.frontends.layer_ops import (
+    check_groups,
+    conv2d,
+    deconv2d,
+    kernel_of,
+    matrix,
+    optional,
+    pool2d,
+    positive,
+    reduce,
+)
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.ir.graph import Value
 
@@ -59,7 +69,7 @@ def convolution(c: CaffeContext) -> Value:
     kernel, strides, dilations, pads = _window(c, p)
     weight = c.weight(0, [outputs, channels // group, *kernel], "weight")
     bias = c.weight(1, [outputs], "bias") if p.flag("bias_term", True) else None
-    return conv2d(c, x, weight, bias, strides, dilations, pads, group)
+    return conv2d(c, x, kernel_of(c, weight), optional(c, bias), strides, dilations, pads, group)
 
 
 @CAFFE.layer("Deconvolution", "DeconvolutionDepthwise", "DepthwiseDeconvolution")
@@ -121,7 +131,7 @@ def _window_outside(sizes: list[int], kernel: list[int], strides: list[int]) -> 
 def spatial_pyramid(c: CaffeContext) -> Value:
     """Pools into 1, 4, 16... bins and joins the flattened results."""
     x, p = c.ranked(c.x(), 4), c.param("spp_param")
-    batch, channels, *sizes = c.fixed(x)
+    batch, _channels, *sizes = c.fixed(x)
     method = p.text("pool", "MAX")
     if method not in ("MAX", "AVE", "0", "1"):
         raise Unsupported(f"{method} pooling in SPP")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from edgec.converter.frontends.caffe_context import CaffeContext
 from edgec.converter.frontends.caffe_registry import CAFFE
 from edgec.converter.frontends.caffe_text import Message
@@ -49,7 +48,7 @@ def prior_box(c: CaffeContext) -> Value:
         variances=variances * 4 if len(variances) == 1 else variances,
         image=image,
         step=_sizes(c, p, "step") or (image[0] / height, image[1] / width),
-        offset=p.number("offset", 0.5),
+        offset=(p.number("offset", 0.5),) * 2,
         clip=p.flag("clip", False),
     )
     return c.const(priors.boxes(c, height, width)[None])
@@ -109,5 +108,3 @@ def _decoded(c: CaffeContext, p: Message, location: Value, prior: Value, count: 
     else:
         raise c.bad(f"code_type '{code}', expected CORNER, CENTER_SIZE or CORNER_SIZE")
     return c.emit("Clip", [corners], {"min": 0.0, "max": 1.0}) if p.flag("clip", False) else corners
-
-

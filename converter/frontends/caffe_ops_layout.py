@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from edgec.converter.frontends.caffe_context import CaffeContext
@@ -29,13 +31,13 @@ def slice_layer(c: CaffeContext) -> list[Value]:
         return [x]
     if points:
         edges = [0, *points, size]
-        if len(points) != count - 1 or any(a >= b for a, b in zip(edges, edges[1:])):
+        if len(points) != count - 1 or any(a >= b for a, b in itertools.pairwise(edges)):
             raise c.bad(f"slice points {points} for {count} outputs of a dimension of {size}")
     elif size % count:
         raise c.bad(f"a dimension of {size} does not divide into {count} outputs")
     else:
         edges = [i * (size // count) for i in range(count + 1)]
-    sizes = [b - a for a, b in zip(edges, edges[1:])]
+    sizes = [b - a for a, b in itertools.pairwise(edges)]
     return c.emit_many("Split", [x], {"axis": axis, "sizes": sizes}, count)
 
 

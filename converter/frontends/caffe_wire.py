@@ -80,7 +80,9 @@ def read_weights(path: str | os.PathLike[str]) -> list[WeightLayer]:
     except BadFileError as e:
         raise BadFileError(f"{file}: {e.message}", hint="the file is damaged or no .caffemodel") from None
     if not layers:
-        raise BadFileError(f"{file} holds no layers", hint="a .caffemodel is wanted here, not a solver state or a mean file")
+        raise BadFileError(
+            f"{file} holds no layers", hint="a .caffemodel is wanted here, not a solver state or a mean file"
+        )
     return layers
 
 

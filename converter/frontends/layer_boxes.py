@@ -22,7 +22,7 @@ class Priors:
     variances: Sequence[float]
     image: tuple[float, float]  # height, width
     step: tuple[float, float]  # height, width
-    offset: float
+    offset: tuple[float, float]  # height, width
     clip: bool
 
     def boxes(self, c: LayerContext, height: int, width: int) -> np.ndarray:
@@ -30,8 +30,8 @@ class Priors:
         shapes = self._shapes(c)
         if height * width * len(shapes) * 8 > MAX_ELEMENTS:
             raise c.bad(f"{height} x {width} x {len(shapes)} prior boxes")
-        x = (np.arange(width) + self.offset) * self.step[1]
-        y = (np.arange(height) + self.offset) * self.step[0]
+        x = (np.arange(width) + self.offset[1]) * self.step[1]
+        y = (np.arange(height) + self.offset[0]) * self.step[0]
         centre = np.stack(np.broadcast_arrays(x[None, :, None], y[:, None, None]), -1)  # [H, W, 1, 2]
         half = np.array(shapes).reshape(1, 1, -1, 2) / 2
         size = np.array([self.image[1], self.image[0]], np.float64)
@@ -103,7 +103,11 @@ class Selection:
             wide = c.emit("Expand", [c.unsqueeze(index, [2]), c.i64([classes, k, 4])])
             candidates = c.emit("GatherElements", [boxes, wide], {"axis": 1})
         # Classes take the place of images: each has boxes of its own.
-        limits = [c.i64([k]), c.const(np.array([self.overlap], np.float32)), c.const(np.array([self.confidence], np.float32))]
+        limits = [
+            c.i64([k]),
+            c.const(np.array([self.overlap], np.float32)),
+            c.const(np.array([self.confidence], np.float32)),
+        ]
         selected = c.emit("NonMaxSuppression", [candidates, c.unsqueeze(best, [1]), *limits])
         group = c.emit("Gather", [selected, c.i64(0)], {"axis": 1})
         place = c.emit("Gather", [selected, c.i64(2)], {"axis": 1})

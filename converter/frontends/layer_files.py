@@ -62,6 +62,7 @@ def _halves(source: Source, second: Path | None, random: bool) -> tuple[Path, Pa
         raise BadFileError(f"{second} does not exist")
     if first_is_weights == (second.suffix.lower() == binary):
         raise BadFileError(
-            f"{source.path.name} and {second.name} are no pair of a {name} model", hint=f"one {text} and one {binary} file"
+            f"{source.path.name} and {second.name} are no pair of a {name} model",
+            hint=f"one {text} and one {binary} file",
         )
     return (second, source.path) if first_is_weights else (source.path, second)

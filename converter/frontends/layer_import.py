@@ -124,6 +124,8 @@ class LayerImporter:
     fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
     values: dict[str, Value | None] = field(default_factory=dict)  # None: behind an unsupported layer
     notes: list[str] = field(default_factory=list)
+    marked: dict[int, Value] = field(default_factory=dict)  # by id: values that a handler has to know again
+    on_problem: Callable[[], None] = lambda: None
     _problems: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _seen: int = 0
     _small: dict[tuple[Any, ...], Value] = field(default_factory=dict)
@@ -176,7 +178,8 @@ class LayerImporter:
         chosen = list(wanted.dims) if wanted is not None else None if dims is None else list(dims)
         if chosen is None:
             raise ShapeError(
-                f"the file does not say the shape of the input '{name}'", hint=f"give it, e.g. --shape {name}:1x3x224x224"
+                f"the file does not say the shape of the input '{name}'",
+                hint=f"give it, e.g. --shape {name}:1x3x224x224",
             )
         if any(isinstance(d, int) and d < 1 for d in chosen):
             raise ShapeError(f"input '{name}' has the shape {dims_text(chosen)}", hint=f"--shape {name}:1x3x224x224")
@@ -205,9 +208,7 @@ class LayerImporter:
                 self._run_layer(layer, names)
             except NONSENSE as e:
                 # The cause stays attached for whoever debugs a handler.
-                raise BadFileError(
-                    f"{layer.type} {layer.where} cannot be read ({type(e).__name__}: {e})"
-                ) from e
+                raise BadFileError(f"{layer.type} {layer.where} cannot be read ({type(e).__name__}: {e})") from e
             except MemoryError:
                 raise BadFileError(f"{layer.type} {layer.where} asks for more memory than there is") from None
 
@@ -241,6 +242,7 @@ class LayerImporter:
 
     def _problem(self, kind: str, advice: str, where: str) -> None:
         self._problems.setdefault((kind, advice), []).append(where)
+        self.on_problem()
 
     # -- outputs ------------------------------------------------------------------------------------
     def finish(self, outputs: Sequence[str]) -> Graph:

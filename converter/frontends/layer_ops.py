@@ -24,30 +24,34 @@ def check_groups(c: LayerContext, channels: int, outputs: int, group: int) -> No
         raise c.bad(f"{channels} input and {outputs} output channels do not divide into {group} groups")
 
 
+def kernel_of(c: LayerContext, weight: np.ndarray) -> Value:
+    """[O, I/g, kh, kw] as the constant [O, kh, kw, I/g] that Conv2d takes."""
+    return c.const(np.ascontiguousarray(weight.transpose(0, 2, 3, 1)))
+
+
+def optional(c: LayerContext, array: np.ndarray | None) -> Value | None:
+    return None if array is None else c.const(array)
+
+
 def conv2d(
     c: LayerContext,
     x: Value,
-    weight: np.ndarray | Value,
-    bias: np.ndarray | None,
+    kernel: Value,
+    bias: Value | None,
     strides: Sequence[int],
     dilations: Sequence[int],
     pads: Sequence[int],
     group: int = 1,
     pad_value: float = 0.0,
 ) -> Value:
-    """weight [O, I/g, kh, kw]; pads [top, left, bottom, right], negative ones crop."""
+    """x [N, C, H, W] or [N, C, L]; kernel [O, kh, kw, I/g]; pads [top, left, bottom, right], negative ones crop."""
     top, left, bottom, right = pads
-    if pad_value != 0.0 or min(pads) < 0:
-        edges = [0, 0, top, left, 0, 0, bottom, right]
+    if (pad_value != 0.0 and any(pads)) or min(pads) < 0:
+        edges = [0, 0, top, left, 0, 0, bottom, right] if x.rank == 4 else [0, 0, left, 0, 0, right]
         x = c.emit("Pad", [x, c.i64(edges), c.const(np.float32(pad_value))])
         pads = [0, 0, 0, 0]
     attrs = {"strides": list(strides), "dilations": list(dilations), "pads": list(pads), "group": group}
-    if isinstance(weight, Value):
-        kernel = c.transpose(weight, [0, 2, 3, 1])
-    else:
-        kernel = c.const(np.ascontiguousarray(weight.transpose(0, 2, 3, 1)))
-    inputs = [c.to_nhwc(x), kernel, None if bias is None else c.const(bias)]
-    return c.from_nhwc(c.emit("Conv2d", inputs, attrs), 4)
+    return c.from_nhwc(c.emit("Conv2d", [c.to_nhwc(x), kernel, bias], attrs), x.rank)
 
 
 def deconv2d(
@@ -72,8 +76,8 @@ def deconv2d(
         "group": group,
     }
     w = np.ascontiguousarray(w.reshape(group * out_per_group, kh, kw, channels // group))
-    inputs = [c.to_nhwc(x), c.const(w), None if bias is None else c.const(bias)]
-    return c.from_nhwc(c.emit("ConvTranspose2d", inputs, attrs), 4)
+    y = c.emit("ConvTranspose2d", [c.to_nhwc(x), c.const(w), optional(c, bias)], attrs)
+    return c.from_nhwc(y, x.rank)
 
 
 def pool2d(
@@ -94,7 +98,7 @@ def pool2d(
     }
     if average:
         attrs["count_include_pad"] = int(count_include_pad)
-    return c.from_nhwc(c.emit("AvgPool2d" if average else "MaxPool2d", [c.to_nhwc(x)], attrs), 4)
+    return c.from_nhwc(c.emit("AvgPool2d" if average else "MaxPool2d", [c.to_nhwc(x)], attrs), x.rank)
 
 
 def matrix(c: LayerContext, x: Value, weight: np.ndarray, bias: np.ndarray | None) -> Value:
@@ -156,7 +160,9 @@ def pixel_shuffle(c: LayerContext, x: Value, factor: int, block_first: bool = Fa
     return c.reshape(y, [batch, depth, c.mul(height, factor), c.mul(width, factor)])
 
 
-def resize(c: LayerContext, x: Value, sizes: Sequence[int], mode: str, coordinate: str, nearest: str = "floor") -> Value:
+def resize(
+    c: LayerContext, x: Value, sizes: Sequence[int], mode: str, coordinate: str, nearest: str = "floor"
+) -> Value:
     """Resamples H and W of [N, C, H, W] to fixed sizes."""
     batch = x.shape[0]
     channels = c.channels(x)
@@ -232,7 +238,3 @@ def lstm_outputs(c: LayerContext, y: Value) -> Value:
 
 def centred(c: LayerContext, x: Value, axes: Sequence[int]) -> Value:
     return c.emit("Sub", [x, reduce(c, "ReduceMean", x, axes, True)])
-
-
-def as_dims(c: LayerContext, values: Sequence[Any]) -> list[Any]:
-    return [v if isinstance(v, Value) else int(v) for v in values]
