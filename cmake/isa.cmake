@@ -53,7 +53,7 @@ file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/isa_list.inc CONTENT "${edge
 
 # Element-wise loops are unrolled by hand or wait for memory: -O2 costs them 0 to 5 % (Erf) and saves 65 KB of 274. Layout
 # and activation kernels need -O3: 1.1 to 8 times slower without.
-set(EDGEC_O2_FAMILIES elementwise)
+set(EDGEC_O2_FAMILIES elementwise quantized)
 
 # edgec_kernel_family(target family): compiles kernels/<family>/<family>-inl.h once per ISA that lists the family, each in
 # a translation unit of its own with that ISA's flags, so that no instruction leaks into common code. Which ISAs these

@@ -57,6 +57,9 @@ _MACS: dict[str, Callable[[list[Shape], list[Shape]], int]] = {
     "Conv2d": _conv,
     "ConvTranspose2d": _conv_transpose,
     "MatMul": _matmul,
+    "QuantizedConv2d": _conv,
+    "QuantizedConvTranspose2d": _conv_transpose,
+    "QuantizedMatMul": _matmul,
     "Attention": _attention,
     "LSTM": _recurrent,
     "GRU": _recurrent,
@@ -75,6 +78,12 @@ def step_macs(step: dict[str, Any]) -> int:
 def macs(steps: Sequence[dict[str, Any]]) -> int:
     """Multiply-adds of a whole run."""
     return sum(step_macs(s) for s in steps)
+
+
+def integer_share(steps: Sequence[dict[str, Any]]) -> float | None:
+    """The share of the multiply-adds that run on 8-bit integers, in [0, 1]; None when there are none at all."""
+    total = macs(steps)
+    return sum(step_macs(s) for s in steps if s["op"].startswith("Quantized")) / total if total else None
 
 
 def parameters(model: Model) -> int:

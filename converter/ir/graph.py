@@ -219,7 +219,11 @@ class Graph:
             return
         self.symbols[name] = (minimum, maximum)
         first = example if example is not None else max(minimum, 2)
-        second = growth * first if not maximum or growth * first <= maximum else max(minimum, first // growth)
+        second = growth * first
+        if maximum and second > maximum:
+            # Twice as small beside a batch twice as large would leave products of both as they are.
+            others = (first // (2 * growth), minimum, maximum, first - 1)
+            second = next((n for n in others if minimum <= n <= maximum and n not in (0, first)), first)
         if len(self.probes) == 1:
             self.probes = [dict(self.probes[0]), dict(self.probes[0])]
         self.probes[0][name], self.probes[1][name] = first, second
@@ -375,6 +379,8 @@ class Graph:
         flags = schema.of(node.op)
         if not flags["shape_only"] and any(t is not None and v is None for t, v in zip(in_types, in_values)):
             return unknown
+        if node.op == "DequantizeLinear":
+            return unknown  # a small weight stored in integers stays one: rewrites look for the integers
         if flags["not_foldable"] or any(math.prod(t.shape) > MAX_KNOWN_ELEMENTS for t in out):
             return unknown
         if flags["shape_only"]:

@@ -25,7 +25,7 @@ def fold_constants(graph: Graph, node: Node) -> Patch | None:
     """All inputs known (constants, or shapes that no symbol changes) -> constants."""
     if any(v.quantization is not None for v in node.outputs):
         return None
-    if node.op in _STAYS_SMALL and not _shrinks(node):
+    if node.op in _STAYS_SMALL and (not _shrinks(node) or _is_bias(node)):
         return None
     if node.op == "Transpose" and producer(node.inputs[0], *_STAYS_SMALL) is not None:
         return None  # `transpose-of-dequantized` moves the stored bytes instead
@@ -54,6 +54,12 @@ def fold_constants(graph: Graph, node: Node) -> Patch | None:
 
 def _inputs_known(node: Node) -> bool:
     return bool(node.inputs) and all(v is None or (v.data is not None and v.quantization is None) for v in node.inputs)
+
+
+def _is_bias(node: Node) -> bool:
+    """i32 behind a DequantizeLinear: the bias of an integer product, whose integers count."""
+    x = node.inputs[0] if node.op == "DequantizeLinear" else None
+    return x is not None and bool(x.types) and x.dtype == "i32"
 
 
 def _shrinks(node: Node) -> bool:

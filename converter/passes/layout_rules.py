@@ -244,6 +244,18 @@ def _cumsum(node: Node, perm: Perm) -> Relabelled | None:
     return Relabelled("CumSum", [Wanted(x, perm)], attrs)
 
 
+def _scaled(node: Node, perm: Perm) -> Relabelled | None:
+    """Quantize and dequantize: one scale, or scales along an axis that moves with the dimensions."""
+    scale = node.inputs[1]
+    if scale is None or not scale.types or node.attr("block_size"):
+        return None
+    x = node.inputs[0]
+    assert x is not None
+    if scale.rank == 0 or scale.shape == (1,):
+        return Relabelled(node.op, [Wanted(x, perm), *node.inputs[1:]], dict(node.attrs))
+    return _with_axis(node, perm) if scale.rank == 1 else None
+
+
 _REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
 
 _RULES: dict[str, Callable[[Node, Perm], Relabelled | None]] = {
@@ -255,6 +267,8 @@ _RULES: dict[str, Callable[[Node, Perm], Relabelled | None]] = {
     "Resize": _resize,
     "Gather": _gather,
     "CumSum": _cumsum,
+    "QuantizeLinear": _scaled,
+    "DequantizeLinear": _scaled,
     **dict.fromkeys(("Split", "Softmax", "LogSoftmax", "ArgMax", "ArgMin", "TopK", "LocalResponseNorm"), _with_axis),
     **{f"Reduce{name}": _reduce for name in _REDUCTIONS},
 }

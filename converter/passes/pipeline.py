@@ -13,6 +13,12 @@ from edgec.converter.passes import (  # noqa: F401  importing a module registers
     dead_code,
     drop_expands,
     fold_constants,
+    fold_quantized_convolution,
+    fold_quantized_elementwise,
+    fold_quantized_matmul,
+    fold_quantized_moves,
+    fold_quantized_pools,
+    fold_quantized_types,
     fuse_activation,
     fuse_affine,
     fuse_matmul,
@@ -41,6 +47,8 @@ STAGES = (
     ("simplify", "recognise"),
     ("layout",),
     ("simplify", "recognise", "fuse"),
+    ("integers",),
+    ("integers-to-f32",),
     ("simplify", "finish"),
 )
 

@@ -16,7 +16,7 @@ def test_table_of_rewrites_is_complete() -> None:
     listed = set()
     for row in rows.splitlines():
         if row.startswith("| `"):
-            listed |= set(re.findall(r"`([a-z-]+)`", row.split("|")[1]))
+            listed |= set(re.findall(r"`([a-z0-9-]+)`", row.split("|")[1]))
     assert listed == set(REWRITES)
 
 
