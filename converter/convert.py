@@ -21,7 +21,7 @@ from edgec.converter.errors import (
     ShapeError,
     UnsupportedError,
 )
-from edgec.converter.frontends import layer_files
+from edgec.converter.frontends import layer_files, tensorflow_source
 from edgec.converter.frontends.detect import Kind, Source, detect, not_read_yet
 from edgec.converter.frontends.shapes import InputShape, bind_shapes, parse_shapes
 
@@ -64,6 +64,10 @@ def convert(
     labels: Sequence[str] | None = None,
     fixed: Mapping[str, Any] | None = None,
     random_weights: bool = False,
+    signature: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    trust: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Model:
@@ -75,7 +79,8 @@ def convert(
     `model="package.module:factory"` builds the network (this imports your code); for Caffe and ncnn, `weights` is the
     second file (default: the one of the same name), and random_weights does without it. fixed: inputs that become
     constants, by name. check: compare with the source framework on example_inputs, check_data or random inputs.
-    disable: names of rewrites to leave out.
+    disable: names of rewrites to leave out. TensorFlow only: signature names the part of a SavedModel; inputs and outputs
+    name nodes of a frozen graph; trust=True lets code in a Keras file (Lambda layers) run.
 
     Raises UnsupportedError (lists every operator that is missing), StateDictError, ShapeError, BadFileError,
     UnsafeFileError, MissingDependency, CheckError (the result differs).
@@ -91,7 +96,9 @@ def convert(
     wanted = parse_shapes(shapes)
     data = example_inputs if example_inputs is not None else check_data
     tell("import", 0, 1)
-    imported = _import(source, data, wanted, weights, model, fixed or {}, seed if random_weights else None, tell)
+    tensorflow = tensorflow_source.Options(signature, inputs, outputs, trust, check, seed)
+    random_seed = seed if random_weights else None
+    imported = _import(source, data, wanted, weights, model, fixed or {}, random_seed, tensorflow, tell)
     graph = imported.graph
     passes = optimize(
         graph, disable=tuple(disable), progress=lambda label, part: tell("optimise", int(100 * part), 100)
@@ -149,12 +156,15 @@ def _import(
     model: str | None,
     fixed: Mapping[str, Any],
     random_seed: int | None,
+    tensorflow: tensorflow_source.Options,
     tell: Progress,
 ) -> Imported:
     if isinstance(source, (str, os.PathLike)):
         file = detect(source)
         if layer_files.is_layer_format(file.kind) and model is None:
             return _import_layers(file, shapes, weights, fixed, random_seed, tell)
+        if tensorflow_source.is_tensorflow(file.kind) and model is None and random_seed is None:
+            return _import_tensorflow(file, data, shapes, weights, fixed, tensorflow, tell)
         if random_seed is None:
             return _import_file(file, data, shapes, weights, model, fixed, tell)
     if random_seed is not None:
@@ -176,9 +186,11 @@ def _import(
     if torch_source.is_torch_object(source):
         exported = torch_source.from_object(source, data, shapes, fixed)
         return _import_exported(exported, type(source).__name__, shapes, fixed, tell, [])
+    if tensorflow_source.is_tensorflow_object(source):
+        return _import_tensorflow(source, data, shapes, weights, fixed, tensorflow, tell)
     raise InvalidArgumentError(
         f"cannot convert a {type(source).__name__}",
-        hint="pass a path, an nn.Module, a torch.export.ExportedProgram or an onnx.ModelProto",
+        hint="pass a path, an nn.Module, a torch.export.ExportedProgram, an onnx.ModelProto, a Keras model or a tf.function",
     )
 
 
@@ -225,6 +237,30 @@ def _import_tflite(
     values = {k: np.asarray(v) for k, v in fixed.items()}
     graph, notes = import_tflite(file, shapes, values, lambda done, total: tell("import", done, total))
     return Imported(graph, "tflite", label, notes, reference=TfliteReference.of(file, values))
+
+
+def _import_tensorflow(
+    source: Any,
+    data: Any,
+    shapes: list[InputShape],
+    weights: Any,
+    fixed: Mapping[str, Any],
+    options: tensorflow_source.Options,
+    tell: Progress,
+) -> Imported:
+    """`source`: a SavedModel, Keras file or frozen graph, or a live object of TensorFlow or Keras."""
+    from edgec.converter.frontends.tflite_import import import_tflite
+
+    if weights is not None:
+        raise InvalidArgumentError("TensorFlow and Keras models hold their own weights; leave the second file out")
+    read = tensorflow_source.from_file if isinstance(source, Source) else tensorflow_source.from_object
+    exported = read(source, data, shapes, fixed, options)
+    label = source.path.name if isinstance(source, Source) else type(source).__name__
+    values = {k: np.asarray(v) for k, v in fixed.items()}
+    graph, notes = import_tflite(exported.file, exported.shapes, values, lambda done, all_: tell("import", done, all_))
+    imported = Imported(graph, "tensorflow", label, [*exported.notes, *notes])
+    imported.feeds, imported.expected, imported.against = exported.feeds, exported.expected, "tensorflow"
+    return imported
 
 
 def _import_layers(
