@@ -19,15 +19,15 @@ struct ConvGeometry {
   bool depthwise() const { return group > 1 && group == channels && group == out_channels; }
 };
 
-// Everything but the output size.
-inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g) {
+// Everything but the output size. integers: the operator checks the types itself.
+inline Status conv_geometry(const NodeContext& ctx, ConvGeometry* g, bool integers = false) {
   const TensorType &x = ctx.input(0), &w = ctx.input(1);
   for (int i = 0; i < 2; ++i) {
     const TensorType& t = ctx.input(i);
     if (t.shape.rank() != 4)
       return ctx.fail(StatusCode::kShape, "input '%s' wants 4 dimensions %s, got %s", i == 0 ? "x" : "weight",
                       i == 0 ? "[N,H,W,C]" : "[O,kh,kw,C/group]", t.to_string().c_str());
-    if (t.dtype != DType::kF32)
+    if (!integers && t.dtype != DType::kF32)
       return ctx.fail(StatusCode::kUnsupported, "input '%s' has type %s, supported: f32",
                       i == 0 ? "x" : "weight", t.to_string().c_str());
   }
@@ -82,6 +82,22 @@ inline int64_t conv_output_size(int64_t size, int64_t pads, int64_t kernel, int6
                                 int64_t dilation) {
   const int64_t span = size + pads - ((kernel - 1) * dilation + 1);
   return span < 0 ? 0 : span / stride + 1;
+}
+
+inline Status conv2d_geometry(const NodeContext& ctx, ConvGeometry* g, bool integers = false) {
+  EDGEC_TRY(conv_geometry(ctx, g, integers));
+  g->out_height = conv_output_size(g->height, g->pad_top + g->pad_bottom, g->kernel_height, g->stride_height,
+                                   g->dilation_height);
+  g->out_width = conv_output_size(g->width, g->pad_left + g->pad_right, g->kernel_width, g->stride_width,
+                                  g->dilation_width);
+  if (g->out_height < 1 || g->out_width < 1)
+    return ctx.fail(StatusCode::kShape,
+                    "a %lldx%lld kernel with dilations [%lld,%lld] is larger than the padded image %lldx%lld",
+                    static_cast<long long>(g->kernel_height), static_cast<long long>(g->kernel_width),
+                    static_cast<long long>(g->dilation_height), static_cast<long long>(g->dilation_width),
+                    static_cast<long long>(g->height + g->pad_top + g->pad_bottom),
+                    static_cast<long long>(g->width + g->pad_left + g->pad_right));
+  return ok_status();
 }
 
 // Floats behind a 64-byte aligned size, for parts of one scratch block.

@@ -12,25 +12,9 @@ namespace {
 
 enum Input { kX, kWeight, kBias, kResidual, kSlope };
 
-Status geometry_of(const NodeContext& ctx, ConvGeometry* g) {
-  EDGEC_TRY(conv_geometry(ctx, g));
-  g->out_height = conv_output_size(g->height, g->pad_top + g->pad_bottom, g->kernel_height, g->stride_height,
-                                   g->dilation_height);
-  g->out_width = conv_output_size(g->width, g->pad_left + g->pad_right, g->kernel_width, g->stride_width,
-                                  g->dilation_width);
-  if (g->out_height < 1 || g->out_width < 1)
-    return ctx.fail(StatusCode::kShape,
-                    "a %lldx%lld kernel with dilations [%lld,%lld] is larger than the padded image %lldx%lld",
-                    static_cast<long long>(g->kernel_height), static_cast<long long>(g->kernel_width),
-                    static_cast<long long>(g->dilation_height), static_cast<long long>(g->dilation_width),
-                    static_cast<long long>(g->height + g->pad_top + g->pad_bottom),
-                    static_cast<long long>(g->width + g->pad_left + g->pad_right));
-  return ok_status();
-}
-
 Status infer(InferContext& ctx) {
   ConvGeometry g;
-  EDGEC_TRY(geometry_of(ctx, &g));
+  EDGEC_TRY(conv2d_geometry(ctx, &g));
   Epilogue e;
   EDGEC_TRY(parse_epilogue(ctx, true, &e));
   EDGEC_TRY(check_channel_vector(ctx, kBias, "bias", g.out_channels));
@@ -291,7 +275,7 @@ int64_t choose_merge(Isa isa, const ConvGeometry& g) {
 
 Status prepare(PrepareContext& ctx) {
   ConvGeometry g;
-  EDGEC_TRY(geometry_of(ctx, &g));
+  EDGEC_TRY(conv2d_geometry(ctx, &g));
   Epilogue epilogue;
   EDGEC_TRY(parse_epilogue(ctx, true, &epilogue));
   if (g.depthwise()) return prepare_depthwise(ctx, g, epilogue);

@@ -23,7 +23,8 @@ inline Status matmul_shapes(const InferContext& broadcaster, const Shape& a, con
   if (a.rank() == 0 || b.rank() == 0)
     return ctx.fail(StatusCode::kShape, "operands must have at least one dimension, got a %s and b %s",
                     a.to_string().c_str(), b.to_string().c_str());
-  s->transpose_a = ctx.attr_bool("transpose_a") && a.rank() > 1;
+  s->transpose_a =
+      ctx.op().find_attr("transpose_a") != nullptr && ctx.attr_bool("transpose_a") && a.rank() > 1;
   s->transpose_b = ctx.attr_bool("transpose_b") && b.rank() > 1;
   s->a_vector = a.rank() == 1;
   s->b_vector = b.rank() == 1;
