@@ -89,7 +89,8 @@ def read_scales(c: NcnnContext, term: int, weights: int, inner: int) -> Scales |
     if not term:
         return None
     random = 127.0 * float(np.sqrt(inner)) / 3
-    weight = c.raw([1 if term in (2, 102) else weights], "weight scales", random)
+    shared = "DepthWise" in c.op and term in (2, 102)
+    weight = c.raw([1 if shared else weights], "weight scales", random)
     x = float(c.raw([1], "input scale", 32.0)[0])
     y = float(c.raw([1], "output scale", 32.0)[0]) if term > 100 else None
     if not (np.isfinite(weight).all() and np.isfinite(x) and x > 0) or (y is not None and not y > 0):
@@ -105,7 +106,7 @@ def _convolution(c: NcnnContext, group: int, one_dimensional: bool) -> Value:
     term = c.p.integer(8, 0)
     weight = c.tagged([outputs, per_group, *w.kernel], "weight", bool(term))
     bias = c.raw([outputs], "bias") if c.p.integer(5, 0) else None
-    scales = read_scales(c, term, group if group > 1 or "DepthWise" in c.op else outputs, weight[0].size)
+    scales = read_scales(c, term, group if "DepthWise" in c.op else outputs, weight[0].size)
     x = c.ranked(c.needs_one_input(), 3 if one_dimensional else 4)
     if c.channels(x) != per_group * group:
         raise c.bad(f"its weight is for {per_group * group} channels, its input has {c.channels(x)}")
@@ -205,7 +206,7 @@ def inner_product(c: NcnnContext) -> Value:
     columns = size // outputs
     weight = c.tagged([outputs, columns], "weight", bool(term))
     bias = c.raw([outputs], "bias") if c.p.integer(1, 0) else None
-    scales = read_scales(c, 1 if term else 0, outputs, columns)
+    scales = read_scales(c, min(term, 1), outputs, columns)
     x = from_integers(c, c.needs_one_input(), None if scales is None else scales.x)
     if not (x.rank == 3 and x.shape[2] == columns) and x.rank != 2:
         x = c.reshape(x, [c.dim(x, 0), c.mul(1, *c.dims(x)[1:])])

@@ -106,13 +106,16 @@ class _Yolo:
         half = c.affine(c.emit("Exp", [self.size]), each)
         return c.emit("Concat", [c.emit("Sub", [middle, half]), c.emit("Add", [middle, half])], {"axis": 1})
 
-    def best(self, softmax: bool) -> tuple[Value, Value]:
+    def best(self, third: bool) -> tuple[Value, Value]:
         """label and score [P]"""
         c = self.c
-        scores = c.emit("Softmax", [self.class_], {"axis": 1}) if softmax else c.emit("Sigmoid", [self.class_])
         label = c.cast(c.emit("ArgMax", [self.class_], {"axis": 1, "keepdims": 0}), "f32")
-        top = c.emit("ReduceMax", [scores], {"axes": [1], "keepdims": 0})
-        return label, c.emit("Mul", [c.squeeze(c.emit("Sigmoid", [self.object]), [1]), top])
+        scores = self.class_ if third else c.emit("Softmax", [self.class_], {"axis": 1})
+        top, box = c.emit("ReduceMax", [scores], {"axes": [1], "keepdims": 0}), c.squeeze(self.object, [1])
+        if not third:
+            return label, c.emit("Mul", [c.emit("Sigmoid", [box]), top])
+        # 1 / (1 + e^-box * (1 + e^-class)) is what ncnn computes; the product of both sigmoids is a little less.
+        return label, c.emit("Sigmoid", [c.emit("Sub", [box, c.emit("Softplus", [c.emit("Neg", [top])])])])
 
 
 @NCNN.layer("YoloDetectionOutput", "Yolov3DetectionOutput")
@@ -134,7 +137,7 @@ def yolo(c: NcnnContext) -> Value:
             if len(biases) < boxes:
                 raise c.bad(f"{len(biases)} anchors for {boxes} boxes")
             anchors = biases[:boxes] / np.array([part.width, part.height])
-        label, score = part.best(softmax=not third)
+        label, score = part.best(third)
         corners.append(part.corners(anchors))
         labels.append(label)
         scores.append(score)
