@@ -34,7 +34,8 @@ def command(
     shapes: tuple[str, ...],
     ui: Ui,
 ) -> None:
-    """Measure how fast MODELS run. Besides .edge also .onnx (onnxruntime) and .pt, .pt2 (torch).
+    """Measure how fast MODELS run. Besides .edge also .onnx (onnxruntime) and .pt, .pt2 (torch); ncnn's .param and
+    Caffe's .prototxt are converted first, with random weights where theirs are not beside them.
 
     All models and thread counts take turns, so that a machine that slows down slows all of them.
 
@@ -49,7 +50,8 @@ def command(
     if any(c < 0 for c in counts):
         raise UsageError("--threads: a negative number")
 
-    cases = [_Case(path, count, inputs, shapes, ui.seed) for path in models for count in counts]
+    sources = [(path, _openable(path, shapes, ui)) for path in models]
+    cases = [_Case(path, source, count, inputs, shapes, ui.seed) for path, source in sources for count in counts]
     with ui.bar("warm up", len(cases)) as bar:
         for case in cases:
             case.start(warmup)
@@ -66,11 +68,30 @@ def command(
     _print(ui, results)
 
 
-class _Case:
-    """One model with one thread count."""
+_WEIGHTS = {".param": ".bin", ".prototxt": ".caffemodel"}
 
-    def __init__(self, path: Path, threads: int, inputs: tuple[str, ...], shapes: tuple[str, ...], seed: int) -> None:
-        self.path, self.threads = path, threads
+
+def _openable(path: Path, shapes: tuple[str, ...], ui: Ui) -> Any:
+    """The path, or the model converted from it where only edgec runs the format."""
+    suffix = path.suffix.lower()
+    if suffix not in _WEIGHTS:
+        return path
+    import edgec
+
+    missing = not path.with_suffix(_WEIGHTS[suffix]).is_file()
+    model = edgec.convert(path, shapes=list(shapes) or None, check=False, random_weights=missing, seed=ui.seed)
+    if missing:
+        ui.note(f"{path.name}: its weights are random")
+    return model
+
+
+class _Case:
+    """One model with one thread count; `source` is the path or a model."""
+
+    def __init__(
+        self, path: Path, source: Any, threads: int, inputs: tuple[str, ...], shapes: tuple[str, ...], seed: int
+    ) -> None:
+        self.path, self.source, self.threads = path, source, threads
         self._inputs, self._shapes, self._seed = inputs, shapes, seed
         self.seconds: list[float] = []
         self.load = self.first = 0.0
@@ -87,7 +108,7 @@ class _Case:
         feeds = self._feeds()
         high_water = _reset_peak()
         before = time.perf_counter()
-        runner = open_runner(self.path, self.threads)
+        runner = open_runner(self.source, self.threads)
         if isinstance(runner, EdgeRunner):
             runner.session.prepare([v.shape for v in feeds.values()])
         self.load = time.perf_counter() - before
@@ -111,7 +132,7 @@ class _Case:
         from edgec.model import TensorSpec
         from edgec.runners import open_runner
 
-        runner = open_runner(self.path, 1)
+        runner = open_runner(self.source, 1)
         if runner.inputs is not None:
             sizes = concrete_shapes(runner.inputs, self._shapes, runner.default_shapes)
             return make_feeds(runner.inputs, sizes, self._inputs, ImageOptions(), self._seed)
