@@ -1,6 +1,8 @@
-"""docs/operators.md: generated from the registry and the ONNX frontend, so that it cannot disagree with them."""
+"""docs/operators.md: generated from the registry and the frontends' tables, so that it cannot disagree with them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 _HEAD = """# Operators
 
@@ -13,11 +15,30 @@ form of their own. PyTorch models arrive through `torch.onnx`.
 
 """
 
+_CAFFE = """## Caffe layers that edgec reads
+
+Of the text format since 2014 and of the V1 format before it. Losses, accuracies and readers of data sets are left out, as in
+Caffe's test phase.
+
+{}
+
+"""
+
+_NCNN = """## ncnn layers that edgec reads
+
+{}
+
+"""
+
+
+def _listed(table: Mapping[str, object]) -> str:
+    return f"**layers** ({len(table)}): {', '.join(sorted(table, key=str.lower))}"
+
 
 def page() -> str:
     """The whole page as markdown."""
     from edgec import _core
-    from edgec.converter.frontends import onnx_registry
+    from edgec.converter.frontends import caffe_registry, ncnn_registry, onnx_registry
 
     onnx_registry.load_all()
     domains: dict[str, list[str]] = {}
@@ -26,6 +47,7 @@ def page() -> str:
     lines = [_HEAD]
     for domain in sorted(domains, key=lambda d: (d != "ai.onnx", d)):
         lines.append(f"**{domain}** ({len(domains[domain])}): {', '.join(sorted(domains[domain]))}\n\n")
+    lines += [_CAFFE.format(_listed(caffe_registry.load_all())), _NCNN.format(_listed(ncnn_registry.load_all()))]
     schemas = _core.registry()
     lines.append(
         f"## Operators of the runtime ({len(schemas)})\n\n"
