@@ -174,6 +174,33 @@ class TfliteContext(Context):
         scale, zero = self._scales(q, dtype)
         return self._add("QuantizeLinear", [value, scale, zero], {"axis": q.axis}, 1)[0]
 
+    def operand(self, x: Value, weight: int, axes: Sequence[int]) -> Value:
+        """The real value x as a factor of the weights in input `weight`. Floats beside integer weights are rounded to
+        256 steps between the least and the greatest of each group (`axes`), as TFLite does in such hybrid operators."""
+        tensor = self.need_tensor(weight)
+        if not tensor.quantized or tensor.data is None or tensor.dtype != "i8" or self.need_tensor(0).dtype != "f32":
+            return x
+        axes = list(axes)
+        zero, one = self.const(np.float32(0)), self.const(np.float32(1))
+        low = self.emit("Min", [self.emit("ReduceMin", [x], {"axes": axes, "keepdims": 1}), zero])
+        high = self.emit("Max", [self.emit("ReduceMax", [x], {"axes": axes, "keepdims": 1}), zero])
+        width = self.emit("Sub", [high, low])
+        flat = self.emit("Equal", [width, zero])
+        steps = self.emit("Where", [flat, one, self.emit("Div", [self.const(np.float32(255)), width])])
+        size = self.emit("Where", [flat, one, self.emit("Div", [width, self.const(np.float32(255))])])
+        # The zero point that is nearer to exact at its own end of the range.
+        least, most = self.const(np.float32(-128)), self.const(np.float32(127))
+        below, above = self.emit("Mul", [low, steps]), self.emit("Mul", [high, steps])
+        errors = self.emit("Add", [self.emit("Add", [least, below]), self.emit("Add", [most, above])])
+        offset = self.emit(
+            "Where",
+            [self.emit("Greater", [errors, zero]), self.emit("Sub", [least, below]), self.emit("Sub", [most, above])],
+        )
+        offset = self.emit("Round", [self.emit("Clip", [offset], {"min": -128.0, "max": 127.0})])
+        q = self.emit("Add", [self.emit("Round", [self.emit("Mul", [x, steps])]), offset])
+        q = self.emit("Clip", [q], {"min": -128.0, "max": 127.0})
+        return self.emit("Mul", [self.emit("Sub", [q, offset]), size])
+
     # -- common pieces ----------------------------------------------------------------------------
     def fused(self, value: Value, activation: int) -> Value:
         """`value` through the operator's fused activation."""

@@ -84,6 +84,8 @@ def conv_2d(c: TfliteContext) -> Value:
     if channels % per_group:
         raise BadFileError(f"{c.op} ({c.source}): {channels} channels, weights for {per_group}")
     strides, dilations = [o.StrideH(), o.StrideW()], [o.DilationHFactor(), o.DilationWFactor()]
+    single = kh == kw == 1 and strides == [1, 1]  # which TFLite's kernels take for a product of matrices
+    x = c.operand(x, 1, [3] if single else [1, 2, 3])
     x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
     attrs = {"strides": strides, "dilations": dilations, "pads": pads, "group": channels // per_group}
     y = c.emit("Conv2d", [x, c.weight(1, [0, 1, 2, 3]), c.bias(2, 0, 1)], attrs)
@@ -99,6 +101,7 @@ def depthwise_conv_2d(c: TfliteContext) -> Value:
     if one != 1 or filters % channels:
         raise BadFileError(f"{c.op} ({c.source}): weights of shape {[one, kh, kw, filters]} for {channels} channels")
     strides, dilations = [o.StrideH(), o.StrideW()], [o.DilationHFactor(), o.DilationWFactor()]
+    x = c.operand(x, 1, [1, 2, 3])
     x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
     attrs = {"strides": strides, "dilations": dilations, "pads": pads, "group": channels}
     y = c.emit("Conv2d", [x, c.weight(1, [3, 1, 2, 0]), c.bias(2, 0, 1)], attrs)
@@ -246,6 +249,7 @@ def fully_connected(c: TfliteContext) -> Value:
         raise BadFileError(f"{c.op} ({c.source}): weights of shape {list(weight.shape)}")
     if not o.KeepNumDims() and x.rank != 2 or x.shape[-1] != depth:
         x = c.reshape(x, [-1, depth])
+    x = c.operand(x, 1, [x.rank - 1])
     y = c.emit("MatMul", [x, weight, _row(c, c.bias(2, 0, 1))], {"transpose_b": 1})
     return c.fused(y, o.FusedActivationFunction())
 
