@@ -77,26 +77,24 @@ def test_batch_height_width(name: str) -> None:
 SEQUENCES = [
     "bert",
     "distilbert",
-    pytest.param(
-        "gpt2", marks=pytest.mark.xfail(strict=True, reason="the export flattens its masks to the example's size")
-    ),
+    "deberta_v2",
+    "modernbert",
+    "gpt2",
     "llama",
+    "qwen3",
+    "gemma2",
+    "mixtral",
     "t5_encoder",
-    pytest.param(
-        "torch_transformer",
-        marks=pytest.mark.xfail(
-            strict=True,
-            reason="the exporter writes the example's batch size into the reshapes of nn.MultiheadAttention",
-        ),
-    ),
+    "t5",
+    "bart",
+    "torch_transformer",
     "lstm_tagger",
     "conformer",
     "crnn",
     "tcn",
-    pytest.param(
-        "wav2vec2",
-        marks=pytest.mark.xfail(strict=True, reason="torch.export guards the length of its group normalisation"),
-    ),
+    "wav2vec2",
+    "hubert",
+    "whisper_decoder",
 ]
 # Axis of each input that is as long as the sequence, and lengths to run.
 AXES: dict[str, tuple[list[int], list[int]]] = {
@@ -104,6 +102,7 @@ AXES: dict[str, tuple[list[int], list[int]]] = {
     "crnn": ([3], [40, 64, 101]),
     "tcn": ([2], [7, 60, 101]),
     "wav2vec2": ([1], [400, 1600, 2345]),
+    "hubert": ([1], [400, 1600, 2345]),
     "torch_transformer": ([1, 1], [5, 11, 23]),
 }
 

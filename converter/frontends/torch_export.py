@@ -57,18 +57,28 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def portable_attention() -> Iterator[None]:
-    """torch.nn's transformer layers call fused kernels in inference, which neither exporter knows."""
+    """torch.nn's transformer layers call fused kernels in inference, which neither exporter knows.
+
+    They also look at the values of a mask to find out whether it is causal, which a trace cannot. The answer only
+    chooses a kernel, the mask itself is applied in any case.
+    """
     import torch
+    from torch.nn.modules import transformer
 
     switch = getattr(torch.backends, "mha", None)  # from torch 2.3 on
     previous = switch.get_fastpath_enabled() if switch is not None else None
+    detect = getattr(transformer, "_detect_is_causal_mask", None)
     try:
         if switch is not None:
             switch.set_fastpath_enabled(False)
+        if detect is not None:
+            transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: is_causal is True
         yield
     finally:
         if switch is not None:
             switch.set_fastpath_enabled(previous)
+        if detect is not None:
+            transformer._detect_is_causal_mask = detect
 
 
 def short(error: BaseException, limit: int = 200) -> str:
@@ -303,21 +313,27 @@ def _module_strategies(
 ) -> list[tuple[str, Callable[[], bytes]]]:
     import torch
 
-    def program(strict: bool) -> bytes:
+    def program(strict: bool = False, deferred: bool = False) -> bytes:
         with quiet(), torch.no_grad():
             dynamic = _dynamic_shapes(args, kwargs, shapes)
-            exported = torch.export.export(module, args, kwargs or None, dynamic_shapes=dynamic, strict=strict)
+            options = {"prefer_deferred_runtime_asserts_over_guards": True} if deferred else {}
+            exported = torch.export.export(
+                module, args, kwargs or None, dynamic_shapes=dynamic, strict=strict, **options
+            )
         return dynamo(exported)
 
     def traced() -> bytes:
         names = _argument_names(module, len(args))
         return legacy(module, (*args, kwargs) if kwargs else args, names, outputs, shapes)
 
-    return [
-        ("torch.export", lambda: program(False)),
-        ("torch.export (strict)", lambda: program(True)),
+    strategies = [
+        ("torch.export", program),
+        ("torch.export (strict)", lambda: program(strict=True)),
         ("torch.jit.trace", traced),
     ]
+    if symbols_of(shapes):  # conditions on sizes that torch cannot prove for the whole range are left to the run
+        strategies.insert(1, ("torch.export (deferred conditions)", lambda: program(deferred=True)))
+    return strategies
 
 
 def _argument_names(module: Any, count: int) -> list[str]:
