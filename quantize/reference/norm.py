@@ -33,4 +33,5 @@ def quantized_layer_norm(
         if bias is not None:
             v = v + bias.reshape(-1)
         v = v / np.float32(y_scale)
+    v = np.where(np.isnan(v), -np.inf, v)  # 0 * inf of a row without deviation and without epsilon
     return quantize(v, y_zero_point).reshape(x.shape)

@@ -27,11 +27,9 @@ def quantized_resize(
         factor = np.float32(scales[axis]) if len(scales) else None
         target = int(sizes[axis]) if len(sizes) else int(np.floor(np.float32(size) * factor))
         exact = factor is None or abs(float(np.float32(size) * factor) - target) <= 1e-6 * target
-        left, right, weight = _taps(size, target, None if exact else factor, coordinate)
-        if size == target and np.array_equal(
-            np.where(weight == 1, right, np.where(weight == 0, left, -1)), range(size)
-        ):
+        if size == target and exact:
             continue
+        left, right, weight = _taps(size, target, None if exact else factor, coordinate)
         a, b = v.take(left, axis), v.take(right, axis)
         v = a + (b - a) * weight.reshape([-1 if d == axis else 1 for d in range(x.ndim)])
     return quantize(v * np.float32(f64(x_scale) / f64(y_scale)), y_zero_point)

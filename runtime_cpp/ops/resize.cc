@@ -195,6 +195,9 @@ Status infer(InferContext& ctx) {
   return ctx.set_output(0, ctx.input(0).dtype, y);
 }
 
+// With equal sizes and their own scale every output lies on the input of the same index.
+bool interpolated(const ResizeAxis& axis) { return axis.input != axis.output || !axis.exact; }
+
 // Two taps per axis, nothing outside: what docs/numerics.md defines.
 Status infer_quantized(InferContext& ctx) {
   EDGEC_TRY(ctx.want_dtype(0, {DType::kI8}));
@@ -207,7 +210,14 @@ Status infer_quantized(InferContext& ctx) {
   ResizeAxis axes[kMaxRank];
   EDGEC_TRY(resolve_axes(ctx, axes));
   Shape y = ctx.input(0).shape;
-  for (int i = 0; i < y.rank(); ++i) y[i] = axes[i].output;
+  int changed = 0;
+  for (int i = 0; i < y.rank(); ++i) {
+    y[i] = axes[i].output;
+    changed += interpolated(axes[i]);
+  }
+  if (changed > 2)
+    return ctx.fail(StatusCode::kUnsupported,
+                    "integers are interpolated along at most two axes, here %d change", changed);
   return ctx.set_output(0, DType::kI8, y);
 }
 
@@ -306,20 +316,14 @@ Status prepare_quantized(PrepareContext& ctx) {
   EDGEC_TRY(resolve_axes(ctx, axes));
   std::vector<ResizedAxis> changed;
   for (int i = 0; i < x.shape.rank(); ++i) {
+    if (!interpolated(axes[i])) continue;
     const ResizeTable table = make_resize_table(options_of(ctx), axes[i]);
-    if (table.identity) continue;
     ResizedAxis axis;
     axis.dim = i;
-    axis.input = axes[i].input;
-    axis.output = axes[i].output;
-    axis.taps = table.taps;
     EDGEC_TRY(keep(ctx, table.indices, &axis.indices));
     EDGEC_TRY(keep(ctx, table.weights, &axis.weights));
     changed.push_back(axis);
   }
-  if (changed.size() > 2)
-    return ctx.fail(StatusCode::kUnsupported,
-                    "integers are interpolated along at most two axes, here %zu change", changed.size());
   QuantizedLerp lerp;
   lerp.form = stored_form(x, zero_point_of(ctx, "x"));
   lerp.rounding = output_rounding(ctx);
