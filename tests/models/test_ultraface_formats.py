@@ -34,9 +34,8 @@ FORMATS = {
     "torch": Format("rfb320_raw.pt", softmax=False, package="torch"),
     "caffe": Format("rfb320.prototxt"),
     "ncnn": Format("rfb320.ncnn.param", shape="1x3x240x320"),
-    "tflite": Format(
-        "rfb320_without_postprocessing.tflite", channels_last=True, package="tflite", limit=2e-4
-    ),  # LiteRT lies as far off
+    # LiteRT itself lies up to 2.2e-4 from torch here.
+    "tflite": Format("rfb320_without_postprocessing.tflite", channels_last=True, package="tflite", limit=2.5e-4),
 }
 
 
