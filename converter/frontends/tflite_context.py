@@ -219,6 +219,10 @@ class TfliteContext(Context):
             return self.cast(self.emit("Less", [value, self.like(0, value)]), value.dtype)
         raise BadFileError(f"{self.op} ({self.source}): fused activation {activation} does not exist")
 
+    def activation_range(self, activation: int) -> tuple[float | None, float | None]:
+        """The real values that a fused activation lets through; None: no limit."""
+        return {1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}.get(activation, (None, None))
+
     def static(self, value: Value | None) -> np.ndarray | None:
         return None if value is None else value.static_value
 

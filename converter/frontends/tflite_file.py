@@ -48,13 +48,21 @@ def import_schema() -> Any:
     return tflite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantization:
     """real = (q - zero_point) * scale; `axis` counts only where there are several scales."""
 
     scale: np.ndarray  # f32 [n]
     zero_point: np.ndarray  # i64 [n]
     axis: int
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Quantization)
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+            and (self.axis == other.axis or self.scale.size == 1)
+        )
 
     @property
     def per_channel(self) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.tflite_context import TfliteContext
+from edgec.converter.frontends.tflite_file import Quantization
 from edgec.converter.frontends.tflite_ops_conv import window
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Value
@@ -24,7 +27,25 @@ def _activated(c: TfliteContext, y: Value) -> Value:
 
 @tflite_op("AVERAGE_POOL_2D")
 def average_pool(c: TfliteContext) -> Value:
+    q, y = c.need_tensor(0).quantization, c.out().quantization
+    if c.need_tensor(0).quantized and q is not None and y is not None and q == y and not q.per_channel:
+        return _average_of_integers(c, q)
     return _activated(c, _pool(c, c.ranked(c.need(0), 4), "AvgPool2d"))
+
+
+def _average_of_integers(c: TfliteContext, q: Quantization) -> Value:
+    """TFLite averages the stored integers and rounds halves away from zero, whatever the zero point. The same between
+    Dequantize and Quantize: no zero point, and a scale that is larger by less than any other fraction can notice."""
+    x = c.raw(0)
+    none = np.zeros(1, np.int64)
+    real = c.dequantize(c.ranked(x, 4), Quantization(q.scale * np.float32(1 + 2.0**-21), none, 0))
+    y = _pool(c, real, "AvgPool2d")
+    low, high = c.activation_range(c.options("Pool2DOptions").FusedActivationFunction())
+    if (low, high) != (None, None):
+        scale, zero = float(q.scale[0]), int(q.zero_point[0])
+        limits = [None if v is None else (round(v / scale) + zero) * scale for v in (low, high)]
+        y = c.emit("Clip", [y], {k: v for k, v in zip(("min", "max"), limits) if v is not None})
+    return c.quantize(y, Quantization(q.scale, none, 0), x.dtype)
 
 
 @tflite_op("MAX_POOL_2D")
