@@ -5,6 +5,7 @@
 #include "kernels/depthwise/depthwise.h"
 #include "ops/conv.h"
 #include "ops/conv2d_rows.h"
+#include "ops/conv2d_winograd.h"
 #include "ops/epilogue.h"
 
 namespace edgec {
@@ -279,6 +280,9 @@ Status prepare(PrepareContext& ctx) {
   Epilogue epilogue;
   EDGEC_TRY(parse_epilogue(ctx, true, &epilogue));
   if (g.depthwise()) return prepare_depthwise(ctx, g, epilogue);
+  bool done = false;
+  EDGEC_TRY(prepare_winograd(ctx, g, epilogue, &done));
+  if (done) return ok_status();
 
   auto step = std::make_unique<ConvStep>();
   step->g = g;
@@ -302,14 +306,14 @@ Status prepare(PrepareContext& ctx) {
     const int64_t pitch = ctx.input_pitch(kX);
     step->rows.set(g, channels, pitch, product.k_block == k);
     auto* zeros = static_cast<float*>(
-        ctx.allocate_packed(static_cast<size_t>(step->rows.zero_floats()) * sizeof(float)));
+        ctx.allocate_packed(static_cast<size_t>(step->rows.padding_size()) * sizeof(float)));
     if (zeros == nullptr)
-      return ctx.out_of_memory(static_cast<size_t>(step->rows.zero_floats()) * sizeof(float));
-    std::fill(zeros, zeros + step->rows.zero_floats(), 0.0f);
-    step->rows.zeros = zeros;
+      return ctx.out_of_memory(static_cast<size_t>(step->rows.padding_size()) * sizeof(float));
+    std::fill(zeros, zeros + step->rows.padding_size(), 0.0f);
+    step->rows.padding = zeros;
     // Pointers of one stage: kernel rows, or single taps.
     product.max_taps = std::max(step->rows.contiguous ? g.kernel_height : 0, product.k_block / channels);
-    product.patch_floats = step->rows.patch_floats(product.row->mr);
+    product.patch_floats = step->rows.patch_size(product.row->mr);
   }
   step->packed_floats = static_cast<size_t>(step->products * product.packing.floats());
   size_t scratch = 0;
