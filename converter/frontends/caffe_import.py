@@ -88,24 +88,26 @@ def _layers(net: Message) -> tuple[list[Layer], list[tuple[str, list[int] | None
         raise BadFileError(f"{net.name}: {len(messages)} layers, more than {MAX_LAYERS}")
     layers: list[Layer] = []
     data: list[tuple[str, list[int] | None]] = []
+    other: list[tuple[str, list[int] | None]] = []  # of other phases and stages
     for i, message in enumerate(messages):
         if "layer" in message:
             raise UnsupportedError(
                 f"{net.name}, line {message.line}: a network in the V0 format of 2013",
                 hint="Caffe's upgrade_net_proto_text brings it up to date",
             )
-        if not _included(message):
-            continue
         kind = _type(message, old)
         name = message.text("name", "") or f"{kind}_{i}"
         bottoms, tops = message.strings("bottom"), message.strings("top")
+        included = _included(message)
         if kind in caffe_registry.DATA:
-            data += [(top, _data_shape(message, kind, j)) for j, top in enumerate(tops)]
-        elif kind not in caffe_registry.DROPPED:
+            wanted = data if included else other
+            wanted += [(top, _data_shape(message, kind, j)) for j, top in enumerate(tops)]
+        elif included and kind not in caffe_registry.DROPPED:
             layers.append(Layer(kind, name, bottoms, tops, message, line=message.line))
     if not layers:
         raise BadFileError(f"{net.name}: no layer is left in the test phase")
-    return layers, data
+    written = {name for name, _ in data} | {top for layer in layers for top in layer.outputs}
+    return layers, data + [(name, shape) for name, shape in dict(other).items() if name not in written]
 
 
 def _type(message: Message, old: bool) -> str:
