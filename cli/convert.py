@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     "--weights", type=click.Path(dir_okay=False, path_type=Path), help="The second file, where a format has two."
 )
 @click.option("--random-weights", is_flag=True, help="A Caffe or ncnn network without its weights, to measure speed.")
+@click.option("--signature", metavar="NAME", help="SavedModel: the part to convert. Default: serving_default.")
+@click.option("--inputs", metavar="NODE,...", help="TensorFlow graph: where the network begins.")
+@click.option("--outputs", metavar="NODE,...", help="TensorFlow graph: where the network ends.")
+@click.option(
+    "--trust", is_flag=True, help="Let code inside a Keras file run (Lambda layers). Only for files you made."
+)
 @click.option("--check/--no-check", default=True, show_default=True, help="Compare with the source framework.")
 @click.option(
     "--check-data", type=click.Path(dir_okay=False, path_type=Path), help="An .npz with the inputs to check with."
@@ -66,6 +72,10 @@ def command(
     factory: str | None,
     weights: Path | None,
     random_weights: bool,
+    signature: str | None,
+    inputs: str | None,
+    outputs: str | None,
+    trust: bool,
     check: bool,
     check_data: Path | None,
     disabled: tuple[str, ...],
@@ -107,6 +117,13 @@ def command(
         options["model"] = factory
     if disabled:
         options["disable"] = list(disabled)
+    if signature is not None:
+        options["signature"] = signature
+    for name, nodes in (("inputs", inputs), ("outputs", outputs)):
+        if nodes:
+            options[name] = [n.strip() for n in nodes.split(",") if n.strip()]
+    if trust:
+        options["trust"] = True
     if check_data is not None:
         from edgec.cli.data import read_npz
 

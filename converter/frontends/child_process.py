@@ -35,7 +35,7 @@ class Limits:
 
 
 @dataclass
-class ChildFailure(Exception):
+class ChildError(Exception):
     """The child raised something that is no error of edgec: `text` is the exception, `trace` where it came from."""
 
     text: str
@@ -53,7 +53,7 @@ def run_child(
 ) -> dict[str, Any]:
     """Runs `python -m module request.json` in `folder` and returns what its work() returned.
 
-    what: the file, for messages. Raises the child's own edgec error, ChildFailure for any other exception,
+    what: the file, for messages. Raises the child's own edgec error, ChildError for any other exception,
     ResourceError when it was stopped.
     """
     content = {**request, "folder": str(folder), "limits": vars(limits)}
@@ -89,7 +89,7 @@ def run_child(
 def _error(result: dict[str, Any]) -> Exception:
     kind = getattr(errors, result["error"], None) if result["error"] else None
     if not isinstance(kind, type) or not issubclass(kind, errors.Error):
-        return ChildFailure(result["message"], result.get("trace", ""))
+        return ChildError(result["message"], result.get("trace", ""))
     hint = result.get("hint", "")
     if issubclass(kind, UnsupportedError):
         return kind(result["message"], [UnsupportedOp(**o) for o in result.get("ops", [])], hint=hint)

@@ -81,7 +81,7 @@ def refuse_code(config: Any, what: str, trust: bool) -> list[str]:
         inner = item.get("config")
         if name in _CODE:
             code.append(f"{name} '{layer}' {_CODE[name]}")
-        elif name == "TFOpLambda" or name == "SlicingOpLambda":
+        elif name in ("TFOpLambda", "SlicingOpLambda"):
             function = inner.get("function") if isinstance(inner, dict) else None
             if not _safe_function(str(function)):
                 code.append(f"{name} '{layer}' calls tf.{function}")
@@ -158,7 +158,7 @@ def _is_custom(item: dict[str, Any], name: str) -> bool:
 
 
 def _is_keras_module(module: str) -> bool:
-    return module.split(".")[0] in ("keras", "tf_keras")
+    return module.split(".", maxsplit=1)[0] in ("keras", "tf_keras")
 
 
 def _is_keras_function(item: dict[str, Any]) -> bool:

@@ -271,7 +271,7 @@ def _flat(inputs: Any) -> list[Any]:
 
 def _input_name(tensor: Any, index: int) -> str:
     name = str(getattr(tensor, "name", "") or f"input_{index + 1}")
-    return name.split(":")[0]
+    return name.split(":", maxsplit=1)[0]
 
 
 def _distinct(ports: list[Port]) -> None:

@@ -124,7 +124,7 @@ def _check_restore(meta: Any, what: str) -> None:
         for item in [node, *(n for b in bodies for n in b.node_def)]:
             if item.op not in _RESTORING:
                 raise UnsafeFileError(
-                    f"{what}: restoring its variables would run the operator {item.op} ({item.name}), which restoring does not need"
+                    f"{what}: restoring its variables would run the operator {item.op} ({item.name}), which it does not need"
                 )
         todo += node.input
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +29,7 @@ def to_tflite(program: Program) -> tuple[bytes, Any, list[str]]:
     """
     try:
         function = program.trace(program.inputs)
-        return _convert(function, program), function, []
+        return _convert(function), function, []
     except UnsupportedError:
         if not _has_open_batch(program.inputs):
             raise
@@ -33,7 +37,7 @@ def to_tflite(program: Program) -> tuple[bytes, Any, list[str]]:
     program.inputs = [_batch_of_one(p) for p in first]
     try:
         function = program.trace(program.inputs)
-        data = _convert(function, program)
+        data = _convert(function)
     except Error:
         program.inputs = first
         raise
@@ -60,27 +64,61 @@ def operators(function: Any) -> Counter[str]:
     return found
 
 
-def _convert(function: Any, program: Program) -> bytes:
+def _convert(function: Any) -> bytes:
+    from edgec.converter.frontends.tflite_registry import supported_operators
+
+    try:
+        return _attempt(function, custom=False)
+    except UnsupportedError as e:
+        known = set(supported_operators()[1])
+        if not e.ops or any(o.op not in known for o in e.ops):
+            raise
+    return _attempt(function, custom=True)
+
+
+def _attempt(function: Any, *, custom: bool) -> bytes:
+    """custom: operators without a TFLite form are kept as custom operators under TensorFlow's names."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
     found = operators(function)
     old = sorted(_OLD_CONTROL_FLOW & set(found))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], program.owner)
+    # Without the object that owns the variables they are frozen; with it they would stay variables in the file.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.allow_custom_ops = custom
     if _FAKE_QUANT & set(found):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     try:
-        return bytes(converter.convert())
+        with _quiet():
+            return bytes(converter.convert())
     except ConverterError as e:
         raise _unsupported(e, old) from None
+    except MemoryError:
+        raise
     except Exception as e:  # the converter also raises ValueError, InvalidArgumentError, SystemError...
         if old:
             raise _old_control_flow(old) from None
-        if isinstance(e, MemoryError):
-            raise
         text = str(getattr(e, "message", None) or e).strip()
         raise UnsupportedError(f"TensorFlow's converter refuses the model: {_first_line(text)}") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter writes its diagnosis to the process' stderr; what matters of it is in its exception."""
+    try:
+        number = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
+        kept = os.dup(number)
+    except (OSError, ValueError):  # no stderr at all
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), number)
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
 
 
 def _old_control_flow(names: list[str]) -> UnsupportedError:

@@ -33,7 +33,7 @@ class Program:
     outputs: list[str]
     trace: Callable[[Sequence[Port]], Any]
     notes: list[str] = field(default_factory=list)
-    owner: Any = None  # keeps variables alive, and tells the converter where they are
+    owner: Any = None  # keeps the variables alive: functions refer to them weakly
 
 
 def from_function(source: Any, shapes: Sequence[InputShape]) -> Program:

@@ -145,7 +145,7 @@ def read_saved_model(folder: Path) -> list[GraphFacts]:
         for number, value in _fields(data):
             if number == _META_GRAPHS and isinstance(value, memoryview):
                 result.append(_meta_graph(value, str(folder)))
-    except _Damaged as e:
+    except _DamagedError as e:
         raise BadFileError(f"{file}: damaged or cut off ({e})") from None
     if not result:
         raise BadFileError(f"{file} holds no graph")
@@ -167,7 +167,7 @@ def read_frozen_graph(file: Path) -> GraphFacts:
     facts = GraphFacts()
     try:
         _graph(data, facts, str(file))
-    except _Damaged as e:
+    except _DamagedError as e:
         if _is_text_graph(bytes(data[:512])):
             raise BadFileError(
                 f"{file} is a graph in text form (pbtxt)",
@@ -282,7 +282,7 @@ def _dims(shape: memoryview) -> list[int]:
             size = next((v for n, v in _fields(dim) if n == _DIM_SIZE and isinstance(v, int)), 0)
             result.append(size - (1 << 64) if size >= 1 << 63 else size)
             if len(result) > 254:
-                raise _Damaged("a shape of more than 254 dimensions")
+                raise _DamagedError("a shape of more than 254 dimensions")
     return result
 
 
@@ -291,7 +291,7 @@ def _text(data: memoryview) -> str:
 
 
 # -- wire format ---------------------------------------------------------------------------------
-class _Damaged(Exception):
+class _DamagedError(Exception):
     pass
 
 
@@ -309,7 +309,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
         key, at = _varint(data, at)
         number, wire = key >> 3, key & 7
         if number == 0:
-            raise _Damaged("a field with number 0")
+            raise _DamagedError("a field with number 0")
         if wire == 0:
             value, at = _varint(data, at)
             yield number, value
@@ -319,9 +319,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
-            raise _Damaged(f"a field of wire type {wire}")
+            raise _DamagedError(f"a field of wire type {wire}")
         if length > end - at:
-            raise _Damaged(f"a field of {length} bytes where {end - at} are left")
+            raise _DamagedError(f"a field of {length} bytes where {end - at} are left")
         if wire == 2:
             yield number, data[at : at + length]
         at += length
@@ -331,7 +331,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     result = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise _Damaged("a number is cut off or too long")
+            raise _DamagedError("a number is cut off or too long")
         byte = data[at]
         result |= (byte & 0x7F) << shift
         at += 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec.converter.errors import BadFileError, InvalidArgumentError, MissingDependency
-from edgec.converter.frontends.child_process import ChildFailure, Limits, run_child
+from edgec.converter.frontends.child_process import ChildError, Limits, run_child
 from edgec.converter.frontends.detect import Kind, Source
 from edgec.converter.frontends.keras_config import MAX_CONFIG, read_config, refuse_code
 from edgec.converter.frontends.shapes import InputShape, Symbol
@@ -99,7 +99,7 @@ def from_file(
         limits = Limits(memory=_BASE_MEMORY + _COPIES * _size(source.path))
         try:
             result = run_child(_WORKER, request, folder, limits, str(source.path))
-        except ChildFailure as e:
+        except ChildError as e:
             if "ModuleNotFoundError" in e.text:
                 package = e.text.split("'")[1] if "'" in e.text else "tensorflow"
                 raise MissingDependency(package, f"Reading a {source.kind.value}", PIP) from None
