@@ -41,7 +41,7 @@ def command(model: Path, layers: bool, plan: bool, verify: bool, shapes: tuple[s
 
 def examine(path: Path, shapes: tuple[str, ...] = (), threads: int = 1, verify: bool = False) -> dict[str, Any]:
     """Everything that `inspect` prints. Raises what opening and preparing the model raise."""
-    from edgec.cost import PARAMETER_TYPES, macs, parameters, step_macs
+    from edgec.cost import PARAMETER_TYPES, integer_share, macs, parameters, step_macs
     from edgec.model import Model
     from edgec.session import Session
 
@@ -69,6 +69,8 @@ def examine(path: Path, shapes: tuple[str, ...] = (), threads: int = 1, verify: 
         "weight_bytes": model.native.weight_bytes,
         "weight_types": dict(weight_types),
         "macs": macs(steps),
+        "integer_share": integer_share(steps),
+        "float_fallbacks": report.get("float_fallbacks", []),
         "memory": {**session.stats, "threads": session.threads, "isa": session.isa},
         "nodes": len(by_node),
         "steps": len(steps),
@@ -115,7 +117,10 @@ def _summary(ui: Ui, d: dict[str, Any]) -> None:
         facts.add_row("shown for", "   ".join(f"{n} {shape_text(s)}" for n, s in d["prepared_for"].items()))
     types = "  ".join(f"{dtype} {count_text(n)}" for dtype, n in d["weight_types"].items())
     facts.add_row("parameters", f"{count_text(d['parameters'])}   ({d['parameters']:,})   {types}")
-    facts.add_row("MACs", f"{count_text(d['macs'])}   ({d['macs']:,})")
+    share = f"   {100 * d['integer_share']:.1f} % of them on 8-bit integers" if d["integer_share"] else ""
+    facts.add_row("MACs", f"{count_text(d['macs'])}   ({d['macs']:,}){share}")
+    for f in d["float_fallbacks"]:
+        facts.add_row("in floats", f"{f['op']} {f['name']}: {f['reason']}")
     facts.add_row("activations", f"{bytes_text(memory['arena_bytes'])} peak   ({memory['arena_bytes']:,} bytes, exact)")
     facts.add_row(
         "weights",

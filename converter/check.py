@@ -13,6 +13,9 @@ import numpy as np
 # Relative L2 error up to which a result counts as the same, by the coarsest data type involved. f32 results of
 # sound conversions lie near 1e-6; a wrong operator is off by 1e-2 and more, so that the limit is not delicate.
 LIMITS = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2}
+# 8-bit models: a value that lies between two integers is rounded either way, and the layers behind it see the
+# difference. onnxruntime differs from itself (with and without its optimisations) by up to 6 % on the zoo's networks.
+QUANTIZED_LIMIT = 0.2
 # Integers that come out of floats (arg max of near ties) may differ in a few places.
 INTEGER_MISMATCH = 1e-2
 
@@ -34,7 +37,9 @@ class OutputCheck:
         return asdict(self)
 
 
-def compare_arrays(name: str, got: np.ndarray, expected: np.ndarray, against: str) -> OutputCheck:
+def compare_arrays(
+    name: str, got: np.ndarray, expected: np.ndarray, against: str, *, quantized: bool = False
+) -> OutputCheck:
     """One output. NaN and infinities count as equal only where both sides have the same."""
     shape = list(got.shape)
     if got.shape != expected.shape:
@@ -55,7 +60,10 @@ def compare_arrays(name: str, got: np.ndarray, expected: np.ndarray, against: st
     relative = error / norm if norm > 0 else error
     sqnr = None if error == 0 else (20 * math.log10(norm / error) if norm > 0 else -math.inf)
     note = ""
-    if expected.dtype.kind in "iub":
+    if quantized and expected.dtype.kind in "iuf":
+        ok = relative <= QUANTIZED_LIMIT
+        note = "" if sqnr is None else "an 8-bit model: rounding differs"
+    elif expected.dtype.kind in "iub":
         wrong = float(np.mean(a != b)) if a.size else 0.0
         ok = wrong <= INTEGER_MISMATCH
         note = f"{wrong:.2%} of the elements differ" if wrong else ""
@@ -70,10 +78,15 @@ def compare_arrays(name: str, got: np.ndarray, expected: np.ndarray, against: st
 
 
 def compare_outputs(
-    names: Sequence[str], got: Sequence[np.ndarray], expected: Sequence[np.ndarray], against: str
+    names: Sequence[str],
+    got: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    against: str,
+    *,
+    quantized: bool = False,
 ) -> list[OutputCheck]:
-    """All outputs; a different number of outputs is a failed check."""
-    checks = [compare_arrays(n, g, e, against) for n, g, e in zip(names, got, expected)]
+    """All outputs; a different number of outputs is a failed check. quantized: the source computes in 8 bits."""
+    checks = [compare_arrays(n, g, e, against, quantized=quantized) for n, g, e in zip(names, got, expected)]
     if len(got) != len(expected):
         note = f"{len(got)} outputs, {against} gives {len(expected)}"
         checks.append(OutputCheck("(all)", [], math.inf, math.inf, -math.inf, against, False, note))
@@ -102,7 +115,14 @@ class OnnxReference:
     def __init__(self, model: Any, path: str | None) -> None:
         self.name = "onnxruntime" if importlib.util.find_spec("onnxruntime") else "onnx.reference"
         self._model, self._path = model, path
+        self._quantized = any("Quantize" in n.op_type or n.op_type.startswith("QLinear") for n in model.graph.node)
         self._session: Any = None
+
+    def compare_outputs(
+        self, names: Sequence[str], got: Sequence[np.ndarray], expected: Sequence[np.ndarray], against: str
+    ) -> list[OutputCheck]:
+        """As the function of this name, with the limit for 8-bit models where the source is one."""
+        return compare_outputs(names, got, expected, against, quantized=self._quantized)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """All outputs in order. Whatever the framework raises goes through."""

@@ -28,6 +28,8 @@ class Report:
     repeating: list[str] = field(default_factory=list)
     # Patches that the registry or the type check refused; the graph was left as it was.
     refused: list[str] = field(default_factory=list)
+    # Quantized models: operators that compute in floats all the same; see passes/fold_quantized_report.py.
+    float_fallbacks: list[dict[str, str]] = field(default_factory=list)
     nodes_before: int = 0
     nodes_after: int = 0
     operators_before: dict[str, int] = field(default_factory=dict)
@@ -62,5 +64,6 @@ class Report:
             "stopped_after": self.stopped_after,
             "repeating": self.repeating,
             "refused": self.refused,
+            "float_fallbacks": self.float_fallbacks,
             "seconds": round(self.seconds, 3),
         }

@@ -13,6 +13,7 @@ from edgec.converter.passes import (  # noqa: F401  importing a module registers
     dead_code,
     drop_expands,
     fold_constants,
+    fold_quantized_chains,
     fold_quantized_convolution,
     fold_quantized_elementwise,
     fold_quantized_matmul,
@@ -39,6 +40,7 @@ from edgec.converter.passes import (  # noqa: F401  importing a module registers
     sink_views,
 )
 from edgec.converter.passes.engine import REWRITES, Engine, Rewrite
+from edgec.converter.passes.fold_quantized_report import float_fallbacks
 from edgec.converter.report import Report
 
 # Stage names; a rewrite runs in every stage it names. Each stage runs to its own fixpoint.
@@ -98,6 +100,7 @@ def optimize(
         for names in STAGES:
             engine.run(rewrites_of(names))
             stage = min(stage + 1, len(STAGES) - 1)
+    report.float_fallbacks = [f for part in [graph, *subgraphs(graph)] for f in float_fallbacks(part)]
     report.nodes_after, report.operators_after = len(graph), operators(graph)
     report.transposes_after = report.operators_after.get("Transpose", 0)
     report.seconds = time.perf_counter() - begin
