@@ -148,7 +148,7 @@ class Importer:
                 value.name = self.graph.unique_name(f"{name}_value")
             if value.producer is None or any(value is r for r in result):
                 value = self.graph.add("Identity", [value], {}, 1, name=name)[0]
-            if name not in inputs:
+            if name not in inputs and all(r.name != name for r in result):  # some exporters name an output twice
                 value.name = name  # reserved when the graph began
             result.append(value)
         return result

@@ -130,7 +130,33 @@ def scatter_elements(c: Context) -> Value:
 
 @onnx_op("ScatterND")
 def scatter_nd(c: Context) -> Value:
-    return c.emit("ScatterND", [c.need(0), c.as_i64(c.need(1)), c.need(2)], {"reduction": c.attr("reduction", "none")})
+    x, updates, reduction = c.need(0), c.need(2), c.attr("reduction", "none")
+    mask = _places_of(c.need(1))
+    one = _spread(updates)
+    if mask is not None and one is not None and mask.types and mask.rank == x.rank and reduction == "none":
+        return c.emit("Where", [mask, one, x])  # x[mask] = one number, as exporters write it: shapes stay known
+    return c.emit("ScatterND", [x, c.as_i64(c.need(1)), updates], {"reduction": reduction})
+
+
+def _places_of(indices: Value) -> Value | None:
+    """The mask whose true places these are: Transpose(NonZero(mask))."""
+    transpose = indices.producer
+    if transpose is None or transpose.op != "Transpose" or list(transpose.attrs["perm"]) != [1, 0]:
+        return None
+    source = transpose.inputs[0]
+    if source is None or source.producer is None or source.producer.op != "NonZero":
+        return None
+    mask = source.producer.inputs[0]
+    return mask if mask is not None and mask.types and mask.dtype == "bool" else None
+
+
+def _spread(value: Value | None) -> Value | None:
+    """The one number that views and Expand made a tensor of, without dimensions of its own beside ones."""
+    while value is not None and not (value.types and all(t.shape == () for t in value.types)):
+        if value.producer is None or value.producer.op not in ("Expand", "Reshape", "Unsqueeze", "Squeeze"):
+            return None
+        value = value.producer.inputs[0]
+    return value
 
 
 @onnx_op("TensorScatter")

@@ -14,6 +14,10 @@ from typing import Any
 from edgec.converter.ir.graph import TensorType, Value
 
 
+_COMPARISONS = {"Equal", "Less", "LessEqual", "Greater", "GreaterEqual", "And", "Or", "Xor"}
+_BINARY = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max"} | _COMPARISONS
+
+
 def primes(first: int = 41) -> Iterator[int]:
     """Odd sizes that no real network has."""
     n = first
@@ -49,6 +53,17 @@ def _probe(dims: Sequence[Any], probe: int, size: int) -> tuple[int, ...]:
 def _dims(v: Value) -> list[Any]:
     """Sizes per probe."""
     return [tuple(t.shape[i] for t in v.types) for i in range(v.rank)]
+
+
+def _broadcast(values: Sequence[Value]) -> list[Any]:
+    """Sizes of the broadcast result; where stand-ins disagree, the run knows."""
+    rank = max(v.rank for v in values)
+    padded = [[(1,) * len(v.types)] * (rank - v.rank) + _dims(v) for v in values]
+    result: list[Any] = []
+    for sizes in zip(*padded):
+        wide = {s for s in sizes if any(d != 1 for d in s)}
+        result.append(None if len(wide) > 1 else wide.pop() if wide else sizes[0])
+    return result
 
 
 def _length(v: Value | None) -> int | None:
@@ -88,6 +103,12 @@ def _shapes(
         dims = _dims(x)
         dims[int(attrs.get("axis", -1)) % x.rank] = None
         return [(x.dtype, dims), ("i64", dims)][:outputs]
+    if op in ("ScatterND", "ScatterElements"):
+        return [(x.dtype, _dims(x))]
+    if op == "Where" and second is not None:
+        return [(second.dtype, _broadcast([v for v in inputs if v is not None]))]
+    if op in _BINARY and second is not None:
+        return [("bool" if op in _COMPARISONS else x.dtype, _broadcast([x, second]))]
     if op == "OneHot":
         values = inputs[2]
         axis = int(attrs.get("axis", -1))

@@ -233,6 +233,7 @@ def dynamo(program: Any, names: Sequence[str] = ()) -> bytes:
     with quiet(), torch.no_grad():
         result = torch.onnx.export(decompose(program), dynamo=True, optimize=False, verbose=False)
         proto = result.model_proto
+    _distinct_outputs(proto.graph)
     outputs = list(proto.graph.output)
     inputs = {i.name for i in proto.graph.input}
     names = names or (["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))])
@@ -241,6 +242,16 @@ def dynamo(program: Any, names: Sequence[str] = ()) -> bytes:
     if not own & inputs and len(own) == len(outputs) and not (set(names) & (taken - own)):
         _rename_outputs(proto.graph, dict(zip([o.name for o in outputs], names)))
     return bytes(proto.SerializeToString())
+
+
+def _distinct_outputs(graph: Any) -> None:
+    """A tensor that the network returns twice gets a second name for the second time."""
+    seen: set[str] = set()
+    for info in graph.output:
+        if info.name in seen:
+            node = graph.node.add(op_type="Identity", input=[info.name], output=[f"{info.name}_again_{len(seen)}"])
+            info.name = node.output[0]
+        seen.add(info.name)
 
 
 def _rename_outputs(graph: Any, names: Mapping[str, str]) -> None:
@@ -331,9 +342,48 @@ def _module_strategies(
         ("torch.export (strict)", lambda: program(strict=True)),
         ("torch.jit.trace", traced),
     ]
-    if symbols_of(shapes):  # conditions on sizes that torch cannot prove for the whole range are left to the run
+    if not symbols_of(shapes):
+        strategies.insert(2, ("operators as they run", lambda: _operators(module, args, kwargs)))
+    else:  # conditions on sizes that torch cannot prove for the whole range are left to the run
         strategies.insert(1, ("torch.export (deferred conditions)", lambda: program(deferred=True)))
     return strategies
+
+
+def _operators(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    """The operators that one call runs: decisions on values are taken as in this call, like jit.trace does.
+
+    Unlike jit.trace, writes through views are followed, and outputs that are no tensors (caches) are left out.
+    """
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.utils import _pytree as pytree
+
+    leaves, spec = pytree.tree_flatten((args, dict(kwargs)))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    tensors = [leaves[i] for i in places]
+
+    def call(*given: Any) -> tuple[Any, ...]:
+        values = list(leaves)
+        for place, tensor in zip(places, given, strict=True):
+            values[place] = tensor
+        positional, named = pytree.tree_unflatten(values, spec)
+        return tuple(flat_tensors(module(*positional, **named)))
+
+    with quiet(), torch.no_grad():
+        graph = make_fx(call, tracing_mode="real", _error_on_data_dependent_ops=False)(*tensors)
+        names = [*(_argument_names(module, len(args)) or [""] * len(args)), *kwargs]
+        if len(names) == len(tensors) and all(names):
+            rename_inputs(graph, names)
+        return dynamo(torch.export.export(graph, tuple(tensors)))
+
+
+def rename_inputs(graph: Any, names: Sequence[str]) -> None:
+    """Names for the inputs of an fx.GraphModule, in order."""
+    places = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    for node, name in zip(places, names, strict=True):
+        node.target = name
+        node._rename(name)
+    graph.recompile()
 
 
 def _argument_names(module: Any, count: int) -> list[str]:

@@ -18,6 +18,7 @@ from edgec.converter.frontends.torch_export import (
     flat_tensors,
     portable_attention,
     quiet,
+    rename_inputs,
     short,
     to_numpy,
 )
@@ -132,7 +133,7 @@ def export_stateful(
             ) from None
         labels = _labels(states, names)
         graph = _from_zeros(graph, args, states, fresh, start, recorded)
-        _rename_inputs(graph, [*names, *labels])
+        rename_inputs(graph, [*names, *labels])
         results = graph(*args, *start)
         program = torch.export.export(graph, (*args, *start))
         plain = (
@@ -248,11 +249,3 @@ def _labels(states: Sequence[str], taken: Sequence[str]) -> list[str]:
             name += "_state"
         result.append(name)
     return result
-
-
-def _rename_inputs(graph: Any, names: Sequence[str]) -> None:
-    places = [n for n in graph.graph.nodes if n.op == "placeholder"]
-    for node, name in zip(places, names, strict=True):
-        node.target = name
-        node._rename(name)
-    graph.recompile()
