@@ -8,7 +8,13 @@ import numpy as np
 
 from edgec.converter.frontends import onnx_ops_quant  # noqa: F401  (fills the table entries repeated below)
 from edgec.converter.frontends.onnx_context import Context
-from edgec.converter.frontends.onnx_ops_quant import dequantize_linear, quantize_linear
+from edgec.converter.frontends.onnx_ops_quant import (
+    as_onnx,
+    dequantize_linear,
+    dequantized_bias,
+    integer_matmul,
+    quantize_linear,
+)
 from edgec.converter.frontends.onnx_registry import MICROSOFT, Unsupported, onnx_op
 from edgec.converter.ir.graph import Value
 
@@ -56,7 +62,9 @@ def integer(c: Context, x: Value, zero: Value | None, axis: int | None = None) -
 @onnx_op("MatMulIntegerToFloat", domain=MICROSOFT)
 def matmul_integer_to_float(c: Context) -> Value:
     a, b = c.need(0), c.need(1)
-    total = c.emit("MatMul", [integer(c, a, c.input(4)), integer(c, b, c.input(5), b.rank - 1)])
+    total = integer_matmul(c, a, b, c.input(4), c.input(5))
+    if total is None:
+        total = c.emit("MatMul", [integer(c, a, c.input(4)), integer(c, b, c.input(5), b.rank - 1)])
     y = c.emit("Mul", [c.cast(total, "f32"), c.emit("Mul", [c.need(2), c.need(3)])])
     return y if c.input(6) is None else c.emit("Add", [y, c.need(6)])
 
@@ -88,6 +96,19 @@ def qlinear_global_average_pool(c: Context) -> Value:
     return quantize(c, c.emit("ReduceMean", [x], {"axes": axes, "keepdims": 1}), c.need(3), c.input(4), c.need(0).dtype)
 
 
+@onnx_op("QLinearAveragePool", domain=MICROSOFT)
+def qlinear_average_pool(c: Context) -> Value:
+    x = dequantize(c, c.need(0), c.need(1), c.input(2))
+    last = bool(c.attr("channels_last", 0))
+    if last:
+        x = c.transpose(x, [0, x.rank - 1, *range(1, x.rank - 1)])
+    attributes = {k: v for k, v in c.attributes.items() if k != "channels_last"}
+    y = as_onnx(c, "AveragePool", [x], attributes)
+    if last:
+        y = c.transpose(y, [0, *range(2, y.rank), 1])
+    return quantize(c, y, c.need(3), c.input(4), c.need(0).dtype)
+
+
 @onnx_op("QLinearConcat", domain=MICROSOFT)
 def qlinear_concat(c: Context) -> Value:
     parts = [dequantize(c, c.need(i), c.need(i + 1), c.input(i + 2)) for i in range(2, len(c.inputs), 3)]
@@ -100,11 +121,18 @@ def qgemm(c: Context) -> Value:
     a, a_scale, a_zero, b, b_scale, b_zero = (c.need(i) for i in range(6))
     attrs = {"transpose_a": int(c.attr("transA", 0)), "transpose_b": int(c.attr("transB", 0))}
     columns = 0 if attrs["transpose_b"] else 1
+    alpha = float(c.attr("alpha", 1.0))
+    scales = c.static(b_scale)
+    if scales is not None and alpha > 0 and c.static(a_scale) is not None:
+        factor = c.const(scales * np.float32(alpha), "f32")
+        right = c.emit("DequantizeLinear", [b, factor, b_zero], {"axis": columns, "to": "f32"})
+        bias = None if c.input(6) is None else dequantized_bias(c, c.reshape(c.need(6), [-1]), a_scale, factor)
+        y = c.emit("MatMul", [dequantize(c, a, a_scale, a_zero), right, bias], attrs)
+        return y if c.input(7) is None else quantize(c, y, c.need(7), c.input(8), a.dtype)
     total = c.emit("MatMul", [integer(c, a, a_zero), integer(c, b, b_zero, columns)], attrs)
     if c.input(6) is not None:
         total = c.emit("Add", [total, c.need(6)])
     y = c.emit("Mul", [c.cast(total, "f32"), c.emit("Mul", [a_scale, b_scale])])
-    alpha = float(c.attr("alpha", 1.0))
     if alpha != 1.0:
         y = c.emit("Mul", [y, c.like(alpha, y)])
     return y if c.input(7) is None else quantize(c, y, c.need(7), c.input(8), a.dtype)

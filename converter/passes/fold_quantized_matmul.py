@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
+from edgec.converter.passes import fold_quantized_convolution as convolution
 from edgec.converter.passes.engine import Patch, rewrite
 from edgec.converter.passes.fold_quantized_convolution import (
     bias_input,
@@ -105,3 +106,20 @@ def fold_quantized_matmul_f32(graph: Graph, node: Node) -> Patch | None:
     patch = Patch(graph, "MatMul in integers, result in f32", node)
     y = patch.add("QuantizedMatMul", parts.inputs(patch, node), {**parts.attrs, "to": "f32"}, name=node.name)
     return patch.replace(node.outputs[0], finish_f32(patch, node, y))
+
+
+@rewrite("fold-quantized-product-i32", ops=("Cast",), stages=("integers",))
+def fold_quantized_product_i32(graph: Graph, node: Node) -> Patch | None:
+    """Cast to i32 of MatMul or Conv2d over integers less their zero points (all scales 1) -> the integer sums."""
+    y = node.outputs[0]
+    dot = producer(node.inputs[0], "MatMul", "Conv2d")
+    if dot is None or y.dtype != "i32" or any(dot.input(i) is not None for i in (2, 3, 4)):
+        return None
+    if dot.attr("activation") != "none":
+        return None
+    parts = Parts(dot) if dot.op == "MatMul" else convolution.Parts(dot)
+    if parts.why or parts.attrs["a_scale" if dot.op == "MatMul" else "x_scale"] != 1.0 or (parts.scales != 1).any():
+        return None
+    patch = Patch(graph, f"{dot.op} of integers", node, [dot])
+    attrs = {**parts.attrs, "to": "i32"}
+    return patch.replace(y, patch.add(f"Quantized{dot.op}", parts.inputs(patch, dot), attrs, name=dot.name))

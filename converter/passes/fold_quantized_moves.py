@@ -15,7 +15,7 @@ from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
 from edgec.converter.passes.match import array, normalized_axis, only_use, producer
 from edgec.converter.passes.merge_views import VIEWS
-from edgec.converter.passes.quantized import Scaled, Stored, dequantized, quantize_constant, quantizer
+from edgec.converter.passes.quantized import Scaled, Stored, dequantized, exact_shift, quantize_constant, quantizer
 
 # Input 0 holds the data, everything else says where it goes.
 _ONE_INPUT = (
@@ -89,6 +89,32 @@ def dequantize_below_moves(graph: Graph, node: Node) -> Patch | None:
     scale, zero = quantize_constant(patch, node.name, scaled)
     for old, new in zip(node.outputs, moved):
         patch.replace(old, patch.add("DequantizeLinear", [new, scale, zero], {"axis": 0, "to": "f32"}))
+    return patch
+
+
+@rewrite("shift-below-moves", ops=_ONE_INPUT, stages=("integers",))
+def shift_below_moves(graph: Graph, node: Node) -> Patch | None:
+    """move(u8(x)) of an i8 tensor x -> u8(move(x)), so that the change of type meets the one back."""
+    if not _moves(node):
+        return None
+    shifts = [producer(v, "Requantize") for v in (node.inputs if node.op == "Concat" else node.inputs[:1])]
+    found = [s for s in shifts if s is not None and exact_shift(s) and s.outputs[0].dtype == "u8"]
+    if not found or len(found) < len(shifts) or any(s.attrs != found[0].attrs for s in found):
+        return None
+    stored = [s.inputs[0] for s in found if s.inputs[0] is not None]
+    inputs: list[Value | None] = [*stored, *(() if node.op == "Concat" else node.inputs[1:])]
+    if node.op == "Pad":
+        value = np.zeros((), np.uint8) if node.input(2) is None else array(node.input(2))
+        if value is None or node.attr("mode") != "constant":
+            return None
+        inputs += [None] * (3 - len(inputs))
+    patch = Patch(graph, f"u8 below {node.op}", node, found)
+    if node.op == "Pad":
+        assert value is not None
+        inputs[2] = patch.constant(f"{node.name}:value", (value.astype(np.int16) - 128).astype(np.int8))
+    moved = patch.add_many(node.op, inputs, dict(node.attrs), len(node.outputs), node.name)
+    for old, new in zip(node.outputs, moved):
+        patch.replace(old, patch.add("Requantize", [new], dict(found[0].attrs)))
     return patch
 
 

@@ -10,6 +10,7 @@ from edgec.converter.passes.match import array
 from edgec.converter.passes.quantized import (
     Scaled,
     dequantized,
+    exact_shift,
     parameters,
     quantize_constant,
     quantizer,
@@ -54,7 +55,7 @@ def dequantize_as_i8(graph: Graph, node: Node) -> Patch | None:
         return None
     i8 = Scaled(u8.scale, u8.zero_point - 128)
     source = x.producer
-    if source is not None and source.op == "Requantize" and _exact(source):
+    if source is not None and source.op == "Requantize" and exact_shift(source):
         shifted = Scaled(u8.scale, u8.zero_point - source.attr("y_zero_point") + source.attr("x_zero_point"))
         inner = source.inputs[0]
         assert inner is not None
@@ -64,18 +65,6 @@ def dequantize_as_i8(graph: Graph, node: Node) -> Patch | None:
     same = patch.add("Requantize", [x], {**u8.attrs("x"), **i8.attrs("y"), "to": "i8"})
     inputs = [same, *quantize_constant(patch, node.name, i8)]
     return patch.replace(y, patch.add("DequantizeLinear", inputs, {"axis": 0, "to": "f32"}))
-
-
-def _exact(node: Node) -> bool:
-    """A Requantize that only moves values and zero point by 128 (i8 to u8 or back)."""
-    x, y = node.inputs[0], node.outputs[0]
-    return (
-        x is not None
-        and {x.dtype, y.dtype} == {"i8", "u8"}
-        and node.attr("x_scale") == node.attr("y_scale")
-        and abs(node.attr("y_zero_point") - node.attr("x_zero_point")) == 128
-        and (node.attr("minimum"), node.attr("maximum")) == (-128, 127)
-    )
 
 
 @rewrite("quantize-of-dequantized", ops=("QuantizeLinear",), stages=("integers",))
@@ -95,7 +84,7 @@ def quantize_of_dequantized(graph: Graph, node: Node) -> Patch | None:
 def quantize_to_u8(graph: Graph, node: Node) -> Patch | None:
     """Requantize that only changes i8 to u8 behind a QuantizeLinear that nobody else reads -> QuantizeLinear to u8."""
     source = node.inputs[0].producer if node.inputs[0] is not None else None
-    if source is None or source.op != "QuantizeLinear" or not _exact(node) or node.outputs[0].dtype != "u8":
+    if source is None or source.op != "QuantizeLinear" or not exact_shift(node) or node.outputs[0].dtype != "u8":
         return None
     if len(source.outputs[0].consumers) > 1 or graph.is_output(source.outputs[0]):
         return None

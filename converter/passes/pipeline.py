@@ -49,7 +49,7 @@ STAGES = (
     ("simplify", "recognise"),
     ("layout",),
     ("simplify", "recognise", "fuse"),
-    ("integers",),
+    ("simplify", "integers"),
     ("integers-to-f32",),
     ("simplify", "finish"),
 )

@@ -188,3 +188,15 @@ def requantize(patch: Patch, value: Value, x: Scaled, y: Scaled) -> Value:
     if x == y:
         return value
     return patch.add("Requantize", [value], {**x.attrs("x"), **y.attrs("y")})
+
+
+def exact_shift(node: Node) -> bool:
+    """A Requantize that only moves values and zero point by 128 (i8 to u8 or back)."""
+    x, y = node.inputs[0], node.outputs[0]
+    return (
+        x is not None
+        and {x.dtype, y.dtype} == {"i8", "u8"}
+        and node.attr("x_scale") == node.attr("y_scale")
+        and abs(node.attr("y_zero_point") - node.attr("x_zero_point")) == 128
+        and (node.attr("minimum"), node.attr("maximum")) == (-128, 127)
+    )
