@@ -51,9 +51,11 @@ foreach(row IN LISTS EDGEC_ISA_ROWS)
 endforeach()
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/isa_list.inc CONTENT "${edgec_isa_list}" @ONLY)
 
-# Element-wise loops are unrolled by hand or wait for memory: -O2 costs them 0 to 5 % (Erf) and saves 65 KB of 274. Layout
-# and activation kernels need -O3: 1.1 to 8 times slower without.
-set(EDGEC_O2_FAMILIES elementwise quantized)
+# Families that pay for less than -O3. Element-wise loops are unrolled by hand or wait for memory: -Os costs 0 to 5 % (Erf on
+# AVX-512 18 %) and saves 120 KB of 290. Winograd: no difference in time, 12 KB. Layout, activation and reduce need
+# -O3: up to 8, 1.2 and 1.04 times slower without.
+set(EDGEC_FAMILY_OPTIMIZATION_elementwise -Os)
+set(EDGEC_FAMILY_OPTIMIZATION_winograd -O2)
 
 # edgec_kernel_family(target family): compiles kernels/<family>/<family>-inl.h once per ISA that lists the family, each in
 # a translation unit of its own with that ISA's flags, so that no instruction leaks into common code. Which ISAs these
@@ -61,8 +63,8 @@ set(EDGEC_O2_FAMILIES elementwise quantized)
 function(edgec_kernel_family target family)
   set(rows "")
   set(flags ${EDGEC_KERNEL_FLAGS})
-  if(family IN_LIST EDGEC_O2_FAMILIES)
-    list(TRANSFORM flags REPLACE "^-O3$" "-O2")
+  if(DEFINED EDGEC_FAMILY_OPTIMIZATION_${family})
+    list(TRANSFORM flags REPLACE "^-O3$" ${EDGEC_FAMILY_OPTIMIZATION_${family}})
   endif()
   foreach(isa IN LISTS EDGEC_ISAS)
     if(NOT ("*" IN_LIST EDGEC_ISA_FAMILIES_${isa} OR family IN_LIST EDGEC_ISA_FAMILIES_${isa}))
