@@ -16,7 +16,7 @@ from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_context import Context
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.tflite_file import Operator, Quantization, Tensor
-from edgec.converter.ir.graph import Value
+from edgec.converter.ir.graph import Graph, Value
 
 if TYPE_CHECKING:
     from edgec.converter.frontends.tflite_import import Frame, TfliteImporter
@@ -38,6 +38,12 @@ class TfliteContext(Context):
         self.tflite = importer
         self.frame = frame
         self.operator = op
+
+    def in_graph(self, graph: Graph) -> TfliteContext:
+        """The same operator, emitting into a sub-graph."""
+        other = TfliteContext(self.tflite, self.frame, self.operator, self.inputs)
+        other.graph = graph
+        return other
 
     # -- the operator -----------------------------------------------------------------------------
     def options(self, class_name: str) -> Any:

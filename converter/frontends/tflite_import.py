@@ -6,6 +6,7 @@ between DequantizeLinear and QuantizeLinear with the file's scales.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,12 @@ class TfliteImporter(GraphBuilder):
         self.progress = progress
         self.other_example = other_example
         self.notes: list[str] = []
+        self.outermost = self.graph
+        self.variables: dict[str, Any] = {}
+        self.starting = 0  # inside CALL_ONCE
+        self._states: dict[str, tuple[Value, np.ndarray | None]] = {}  # name -> input of the model, offset
+        self._new_states: dict[str, Value] = {}
+        self._assigned: set[str] | None = None
 
     # -- entry ------------------------------------------------------------------------------------
     def run(self) -> Graph:
@@ -81,7 +88,7 @@ class TfliteImporter(GraphBuilder):
         self.run_operators(frame)
         outputs = [self.value_of(frame, i, "the model's outputs") for i in self.main.outputs]
         self.raise_problems()
-        self.graph.set_outputs(self._outputs(outputs))
+        self.graph.set_outputs([*outputs_of(self.graph, self.output_names, outputs), *self._state_outputs()])
         return self.graph
 
     def _declare_inputs(self, frame: Frame) -> None:
@@ -118,19 +125,132 @@ class TfliteImporter(GraphBuilder):
             shape = [d.name if isinstance(d, Symbol) else d for d in dims]
             frame.values[index] = self.graph.add_input(name, dtype, shape)
 
-    def _outputs(self, values: Sequence[Any]) -> list[Value]:
-        """Every output of the model is a node's own output: inputs, constants and repeats go through Identity."""
-        result: list[Value] = []
-        inputs = {v.name for v in self.graph.inputs}
-        for name, value in zip(self.output_names, values):
-            if not isinstance(value, Value):
-                raise UnsupportedError(f"output '{name}' is {value}, not a tensor of numbers")
-            if value.producer is None or any(value is r for r in result):
-                value = self.graph.add("Identity", [value], {}, 1, name=name)[0]
-            if name not in inputs:
-                value.name = name  # reserved when the graph began
+    # -- state ------------------------------------------------------------------------------------
+    def state(
+        self, name: str, dtype: str, shape: Sequence[int], start: np.ndarray | None, assigned: bool = True
+    ) -> Value:
+        """What the model keeps from call to call under `name`: an input of the model that begins with zeros, or a
+        constant when nothing changes it."""
+        if not assigned or self.graph is not self.outermost:
+            data = np.zeros(shape, _numpy(dtype)) if start is None else start
+            return self.graph.constant(name, data)
+        if name not in self._states:
+            label = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_") or "state"
+            value = self.graph.add_input(label, dtype, start.shape if start is not None else shape)
+            offset = start if start is not None and start.any() else None
+            self._states[name] = (value, offset)
+            if offset is not None:  # the input holds the difference to where the model begins
+                value = self.graph.add("Add", [value, self.graph.constant(f"{label}_start", offset)])[0]
+            return value
+        return self._states[name][0]
+
+    def tensor_state(self, frame: Frame, tensor: Tensor) -> Value:
+        """The real value that a variable tensor keeps from call to call."""
+        if frame.depth:
+            return self.graph.constant(tensor.name, np.zeros(tensor.shape, np.float32))
+        return self.state(tensor.name, "f32", tensor.shape, None)
+
+    def new_state(self, name: str, value: Value) -> None:
+        """What `name` holds in the next call."""
+        if self.graph is self.outermost:
+            self._new_states[name] = value
+
+    def is_assigned(self, name: str) -> bool:
+        """Some operator outside of CALL_ONCE changes the variable."""
+        if self._assigned is None:
+            self._assigned = assigned_variables(self.file)
+        return name in self._assigned
+
+    def _state_outputs(self) -> list[Value]:
+        result = []
+        for name, (old, offset) in self._states.items():
+            value = self._new_states.get(name, old)
+            if offset is not None:
+                value = self.graph.add("Sub", [value, self.graph.constant(f"{old.name}_start", offset)])[0]
+            if value.producer is None or any(value is r for r in result) or self.graph.is_output(value):
+                value = self.graph.add("Identity", [value])[0]
+            self.rename(value, f"new_{old.name}")
             result.append(value)
+        if result:
+            names = ", ".join(old.name for old, _ in self._states.values())
+            self.notes.append(
+                f"the state inside became inputs that begin with zeros and outputs that replace them: {names}; "
+                "session.stream() keeps it"
+            )
         return result
+
+    @property
+    def state_inputs(self) -> list[str]:
+        """Names of the inputs that hold state."""
+        return [value.name for value, _ in self._states.values()]
+
+    # -- subgraphs --------------------------------------------------------------------------------
+    def _subgraph(self, c: TfliteContext, number: int, arguments: Sequence[Any]) -> Frame:
+        if not 0 <= number < len(self.file.subgraphs):
+            raise BadFileError(f"{c.op} ({c.source}) names subgraph {number}; the file has {len(self.file.subgraphs)}")
+        graph = self.file.subgraphs[number]
+        if len(graph.inputs) != len(arguments):
+            raise BadFileError(
+                f"{c.op} ({c.source}): subgraph '{graph.name}' takes {len(graph.inputs)} inputs, got {len(arguments)}"
+            )
+        frame = Frame(graph, c.frame.depth + 1)
+        frame.values.update(zip(graph.inputs, arguments))
+        return frame
+
+    def size_of(self, c: TfliteContext, number: int) -> int:
+        """How many operators the subgraph has."""
+        if not 0 <= number < len(self.file.subgraphs):
+            raise BadFileError(f"{c.op} ({c.source}) names subgraph {number}; the file has {len(self.file.subgraphs)}")
+        return len(self.file.subgraphs[number].operators) + 1
+
+    def inline(self, c: TfliteContext, number: int, arguments: Sequence[Any]) -> list[Any]:
+        """The subgraph's operators in the current graph; its outputs."""
+        frame = self._subgraph(c, number, arguments)
+        self.run_operators(frame)
+        outputs = [self.value_of(frame, i, "a subgraph's outputs") for i in frame.graph.outputs]
+        if any(v is POISON for v in outputs):
+            raise Unsupported("its subgraph holds operators that are not supported")
+        return outputs
+
+    def body(
+        self, c: TfliteContext, number: int, arguments: Sequence[tuple[Value, bool]], condition: int | None = None
+    ) -> Graph:
+        """The subgraph as a graph of its own. `arguments`: what each input begins with, and whether its type stays.
+        With `condition` it is the body of a Loop: that subgraph decides from the outputs whether to go on."""
+        saved, order = self.graph, self.last_order
+        graph = Graph(f"{c.name}/{number}")
+        graph.probes = saved.probes
+        self.graph, self.last_order = graph, -1
+        try:
+            if condition is not None:
+                graph.add_input("iteration", "i64", ())
+                graph.add_input("condition", "bool", ())
+            values = [self._open_input(graph, f"{c.name}:{i}", v, stable) for i, (v, stable) in enumerate(arguments)]
+            results = self.inline(c, number, values)
+            if any(not isinstance(v, Value) for v in results):
+                raise Unsupported("its subgraph gives something else than tensors of numbers")
+            if condition is not None:
+                if len(results) != len(arguments):
+                    raise BadFileError(f"{c.op} ({c.source}): {len(arguments)} values go in, {len(results)} come out")
+                going = self.inline(c, condition, results)
+                results = [c.in_graph(graph).reshape(v, []) if v.types and v.rank else v for v in going] + results
+            graph.set_outputs(outputs_of(graph, [graph.unique_name(f"out_{i}") for i in range(len(results))], results))
+            return graph
+        finally:
+            self.graph, self.last_order = saved, order
+
+    @staticmethod
+    def _open_input(graph: Graph, name: str, outside: Value, stable: bool) -> Value:
+        """An input of a sub-graph like `outside`; any shape when that changes (or is not known)."""
+        types = outside.types
+        if not types:
+            raise Unsupported(f"a subgraph reads '{outside.name}', whose type only the run knows")
+        static = stable and all(t == types[0] for t in types)
+        value = graph.add_input(name, types[0].dtype, types[0].shape if static else None)
+        if stable:
+            value.types = types
+            value.known = (None,) * len(types)
+        return value
 
     # -- operators --------------------------------------------------------------------------------
     def value_of(self, frame: Frame, index: int, reader: str) -> Any:
@@ -176,6 +296,7 @@ class TfliteImporter(GraphBuilder):
         context = TfliteContext(self, frame, op, inputs)
         if handler is None:
             advice = "edgec does not know this custom operator" if op.custom else "edgec has no form of it yet"
+            advice = tflite_registry.refusal(op.name) or advice
             self.problem(label, advice, context.source)
         if handler is None or any(v is POISON for v in inputs):
             frame.values.update(dict.fromkeys((i for i in op.outputs if i >= 0), POISON))
@@ -216,6 +337,38 @@ class TfliteImporter(GraphBuilder):
                 raise BadFileError(f"{c.op} ({c.source}): its output '{tensor.name}' is {tensor.dtype} without a scale")
             return c.quantize(value, tensor.quantization, tensor.dtype)
         return c.cast(value, tensor.dtype) if tensor.dtype in DTYPES.values() else value
+
+
+def outputs_of(graph: Graph, names: Sequence[str], values: Sequence[Any]) -> list[Value]:
+    """Every output is a node's own output: inputs, constants and repeats go through Identity."""
+    result: list[Value] = []
+    inputs = {v.name for v in graph.inputs}
+    for name, value in zip(names, values):
+        if not isinstance(value, Value):
+            raise UnsupportedError(f"output '{name}' is {value}, not a tensor of numbers")
+        if value.producer is None or any(value is r for r in result):
+            value = graph.add("Identity", [value], {}, 1, name=name)[0]
+        if name not in inputs:
+            value.name = name  # reserved before
+        result.append(value)
+    return result
+
+
+def assigned_variables(file: TfliteFile) -> set[str]:
+    """Names of the variables that operators outside of CALL_ONCE assign."""
+    started = {op.options.InitSubgraphIndex() for g in file.subgraphs for op in g.operators if op.name == "CALL_ONCE" and op.options}
+    found = set()
+    for number, graph in enumerate(file.subgraphs):
+        if number in started:
+            continue
+        handles = {}
+        for op in graph.operators:
+            if op.name == "VAR_HANDLE" and op.options is not None and op.outputs:
+                parts = (op.options.Container(), op.options.SharedName())
+                handles[op.outputs[0]] = "/".join((t or b"").decode("utf-8", "replace") for t in parts).strip("/")
+            elif op.name == "ASSIGN_VARIABLE" and op.inputs:
+                found.add(handles.get(op.inputs[0], ""))
+    return found
 
 
 def _numpy(dtype: str) -> Any:

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
 
 Handler = Callable[["TfliteContext"], Any]
 
+_REFUSED = {
+    "a table of texts has no place in a network of numbers": (
+        "HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE", "HASHTABLE_LOOKUP", "LSH_PROJECTION",
+        "SKIP_GRAM",
+    ),
+    "random numbers are not the same twice": ("RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "MULTINOMIAL"),
+    "operators of TensorFlow inside TensorFlow Lite: convert with TFLITE_BUILTINS only": ("FlexDelegate",),
+}  # fmt: skip
+
 BUILTIN: dict[str, Handler] = {}
 CUSTOM: dict[str, Handler] = {}
 
@@ -39,6 +48,13 @@ def custom_op(*names: str) -> Callable[[Handler], Handler]:
     return register
 
 
+def refusal(op: str) -> str:
+    """Why an operator has no form here, "" when nothing is known against it."""
+    if op.startswith("Flex"):
+        op = "FlexDelegate"
+    return next((reason for reason, ops in _REFUSED.items() if op in ops), "")
+
+
 def supported_operators() -> tuple[list[str], list[str]]:
     """Built-in and custom operators that the table maps, sorted; for `edgec ops` and the documentation."""
     load_all()
@@ -48,9 +64,14 @@ def supported_operators() -> tuple[list[str], list[str]]:
 def load_all() -> None:
     """Imports the files that fill the table."""
     from edgec.converter.frontends import (  # noqa: F401
+        tflite_ops_control,
         tflite_ops_conv,
+        tflite_ops_detection,
         tflite_ops_elementwise,
+        tflite_ops_indexing,
         tflite_ops_layout,
         tflite_ops_pool,
+        tflite_ops_recurrent,
         tflite_ops_reduce,
+        tflite_ops_tensorflow,
     )
