@@ -13,7 +13,6 @@ from typing import Any
 
 from edgec.converter.ir.graph import TensorType, Value
 
-
 _COMPARISONS = {"Equal", "Less", "LessEqual", "Greater", "GreaterEqual", "And", "Or", "Xor"}
 _BINARY = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max"} | _COMPARISONS
 
