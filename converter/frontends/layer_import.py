@@ -22,7 +22,7 @@ from edgec.converter.ir.graph import Graph, GraphError, Node, Value
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-MAX_LAYERS = 100_000
+MAX_LAYERS = 16_384  # networks of 1,000 convolutions have about 4,000
 # No network has a larger tensor; a damaged file easily claims one. 2^28 floats are 1 GiB.
 MAX_ELEMENTS = 2**28
 
@@ -128,6 +128,7 @@ class LayerImporter:
     on_problem: Callable[[], None] = lambda: None
     _problems: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _seen: int = 0
+    _named: dict[int, Value] = field(default_factory=dict)  # by id: what some layer gave, under its blob's name
     _small: dict[tuple[Any, ...], Value] = field(default_factory=dict)
 
     # -- what a Context asks for --------------------------------------------------------------------
@@ -234,10 +235,10 @@ class LayerImporter:
             raise ShapeError(f"{layer.type} {layer.where} does not fit its inputs: {e}") from None
         if len(results) != len(layer.outputs):
             raise BadFileError(f"{layer.type} {layer.where} has {len(layer.outputs)} outputs, expected {len(results)}")
-        taken = set(map(id, self.values.values()))
         for out, name, value in zip(layer.outputs, names, results):
-            if value is not None and value.producer is not None and id(value) not in taken:
+            if value is not None and value.producer is not None and id(value) not in self._named:
                 self.rename(value, name)
+                self._named[id(value)] = value
             self.values[out] = value
 
     def _problem(self, kind: str, advice: str, where: str) -> None:
@@ -256,22 +257,25 @@ class LayerImporter:
             raise UnsupportedError(f"{count} of {self._seen} layers cannot be converted", tuple(rows))
         if not outputs:
             raise BadFileError(f"the {self.format} network has no output")
-        chosen: list[Value] = []
+        inputs = {v.name for v in self.graph.inputs}
+        chosen: dict[int, Value] = {}
         for name in outputs:
             value = self.values[name]
             assert value is not None
-            if value.producer is None or any(value is v for v in chosen):
+            if value.producer is None or id(value) in chosen:
                 value = self.graph.add("Identity", [value], {}, 1, name=name)[0]
-            if value.name != name and not any(v.name == name for v in self.graph.inputs):
-                self._free(name)
+            chosen[id(value)] = value
+        wanted = {name: id(value) for name, value in zip(outputs, chosen.values()) if name not in inputs}
+        self._free(wanted)
+        for name, value in zip(outputs, chosen.values()):
+            if name in wanted:
                 value.name = name
-            chosen.append(value)
-        self.graph.set_outputs(chosen)
+        self.graph.set_outputs(chosen.values())
         return self.graph
 
-    def _free(self, name: str) -> None:
-        """An output has the first right to its blob's name."""
+    def _free(self, wanted: Mapping[str, int]) -> None:
+        """Outputs have the first right to their blobs' names."""
         for node in self.graph.nodes:
             for v in [*node.outputs, *(i for i in node.inputs if i is not None)]:
-                if v.name == name:
-                    v.name = self.graph.unique_name(f"{name}_value")
+                if v.name in wanted and wanted[v.name] != id(v) and not v.is_input:
+                    v.name = self.graph.unique_name(f"{v.name}_value")

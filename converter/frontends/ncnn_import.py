@@ -45,7 +45,8 @@ def import_ncnn(
         importer.notes.append("weights are random (--random-weights)")
     for name, dims in inputs:
         importer.declare_input(name, dims, bound.get(name))
-    rest = [layer for layer in layers if layer.type != "Input" and not _ends(layer, layers)]
+    read = {name for layer in layers for name in layer.inputs}
+    rest = [layer for layer in layers if layer.type != "Input" and not _ends(layer, read)]
     importer.run(rest, progress)
     outputs = _outputs([name for name, _ in inputs], rest)
     graph = importer.finish(outputs)
@@ -88,11 +89,9 @@ def _check_names(layers: Sequence[Layer]) -> None:
         seen.update(layer.outputs)
 
 
-def _ends(layer: Layer, layers: Sequence[Layer]) -> bool:
+def _ends(layer: Layer, read: set[str]) -> bool:
     """A Noop at the end, which only gathers the outputs."""
-    if layer.type != "Noop":
-        return False
-    return not any(name in other.inputs for other in layers for name in layer.outputs)
+    return layer.type == "Noop" and not any(name in read for name in layer.outputs)
 
 
 def _outputs(inputs: Sequence[str], layers: Sequence[Layer]) -> list[str]:

@@ -90,8 +90,7 @@ def pool2d(
     counted: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Window by window. `counted`: sizes up to which (from -begin) padding counts in averages; None: only the image."""
-    n, c, height, width = x.shape
-    y = np.zeros((n, c, *outs))
+    y = np.zeros((*x.shape[:2], *outs))
     for i in range(outs[0]):
         for j in range(outs[1]):
             top, left = i * strides[0] - begin[0], j * strides[1] - begin[1]
