@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.tflite_context import TfliteContext
@@ -73,7 +75,7 @@ def _window_of(c: TfliteContext, found: dict[str, Any], key: str) -> list[int]:
 @custom_op("DenseBincount")
 def dense_bincount(c: TfliteContext) -> Value:
     """How often each number below `size` occurs in a row; binary: whether it does; with weights: their sum."""
-    x, size = c.raw(0), c.numbers(1, "the number of bins")
+    x, size = c.raw(0), [_clamped(c, c.raw(1))]
     weights = c.input(2)
     kind = c.out().dtype
     zero_one = c.const([0, 1], kind)
@@ -84,6 +86,21 @@ def dense_bincount(c: TfliteContext) -> Value:
     if weights is not None and weights.shape != (0,):
         hot = c.emit("Mul", [hot, c.unsqueeze(weights, [weights.rank])])
     return c.emit("ReduceSum", [hot], {"axes": [axis], "keepdims": 0})
+
+
+def _clamped(c: TfliteContext, size: Value) -> int:
+    """The number of bins: known, or min(n, max(n, something)), which Keras writes for a fixed n."""
+    known = c.static(size)
+    if known is None and size.producer is not None and size.producer.op == "Min":
+        for limit, rest in (size.producer.inputs, size.producer.inputs[::-1]):
+            top = c.static(limit)
+            inner = rest.producer if rest is not None else None
+            if top is not None and inner is not None and inner.op == "Max":
+                bottoms = [c.static(v) for v in inner.inputs]
+                known = top if any(b is not None and np.array_equal(b, top) for b in bottoms) else None
+    if known is None or known.size != 1:
+        raise Unsupported("a number of bins that depends on the data", "tf.math.bincount(minlength=n, maxlength=n)")
+    return int(known.reshape(-1)[0])
 
 
 @custom_op("Roll")
@@ -104,17 +121,52 @@ def roll(c: TfliteContext) -> Value:
 
 @custom_op("ResizeBicubic")
 def resize_bicubic(c: TfliteContext) -> Value:
-    """TensorFlow's kernel: a = -0.5 and weights renormalised at the border for half pixel centres, else -0.75."""
+    """Two products with constant matrices: TensorFlow rounds its weights to a table, which Resize does not."""
     found = attributes(c)
     x = c.ranked(c.need(0), 4)
-    half = bool(found.get("half_pixel_centers"))
-    coordinate = "half_pixel" if half else "align_corners" if found.get("align_corners") else "asymmetric"
-    attrs = {
-        "mode": "cubic",
-        "coordinate": coordinate,
-        "cubic_coeff": -0.5 if half else -0.75,
-        "exclude_outside": int(half),
-        "sizes": c.numbers(1, "the new size"),
-        "axes": [1, 2],
-    }
-    return c.emit("Resize", [x], attrs)
+    height, width = x.shape[1:3]
+    if height is None or width is None:
+        raise Unsupported("bicubic interpolation over an open size", "give fixed sizes with --shape")
+    wanted = c.numbers(1, "the new size")
+    if len(wanted) != 2 or min(*wanted, height, width) < 1 or max(*wanted, height, width) > 1 << 14:
+        raise BadFileError(f"{c.op} ({c.source}): from {height}x{width} to {wanted}")
+    half, align = bool(found.get("half_pixel_centers")), bool(found.get("align_corners"))
+    rows = c.const(bicubic_weights(height, wanted[0], half, align))
+    columns = c.const(bicubic_weights(width, wanted[1], half, align))
+    batch, channels = c.dim(x, 0), c.dim(x, 3)
+    y = c.emit("MatMul", [columns, x])  # [N, H, W', C]
+    y = c.reshape(y, [batch, height, c.mul(wanted[1], channels)])
+    y = c.emit("MatMul", [rows, y])
+    return c.reshape(y, [batch, *wanted, channels])
+
+
+def bicubic_weights(size: int, wanted: int, half_pixel: bool, align_corners: bool) -> np.ndarray:
+    """[wanted, size]: the weights of resize_bicubic_op.cc, taken from a table with 1024 steps between two pixels."""
+    steps = 1024
+    a = -0.5 if half_pixel else -0.75
+    place = np.arange(wanted, dtype=np.float32)
+    if align_corners and wanted > 1:
+        location = place * np.float32((size - 1) / (wanted - 1))
+    else:
+        scale = np.float32(size / wanted)
+        location = (place + np.float32(0.5)) * scale - np.float32(0.5) if half_pixel else place * scale
+    first = np.floor(location)
+    offset = np.rint((location - first) * steps)
+    near, far = offset / steps, 1 + offset / steps
+
+    def inner(t: np.ndarray) -> np.ndarray:
+        return ((a + 2) * t - (a + 3)) * t * t + 1
+
+    def outer(t: np.ndarray) -> np.ndarray:
+        return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+
+    weights = np.zeros((wanted, size))
+    for shift, values in ((-1, outer(far)), (0, inner(near)), (1, inner(1 - near)), (2, outer(2 - near))):
+        index = first.astype(np.int64) + shift
+        inside = (index >= 0) & (index < size)
+        if half_pixel:  # pixels beyond the border do not count
+            values = np.where(inside, values, 0)
+        np.add.at(weights, (np.arange(wanted), np.clip(index, 0, size - 1)), values)
+    if half_pixel:
+        weights /= weights.sum(1, keepdims=True)
+    return weights.astype(np.float32)
