@@ -160,6 +160,7 @@ def _import(
     tell: Progress,
 ) -> Imported:
     if isinstance(source, (str, os.PathLike)):
+        source, weights = layer_files.definition_first(source, weights)
         file = detect(source)
         if layer_files.is_layer_format(file.kind) and model is None:
             return _import_layers(file, shapes, weights, fixed, random_seed, tell)

@@ -20,6 +20,15 @@ def is_layer_format(kind: Kind) -> bool:
     return kind in _SUFFIXES
 
 
+def definition_first(
+    source: str | os.PathLike[str], weights: str | os.PathLike[str] | None
+) -> tuple[str | os.PathLike[str], str | os.PathLike[str] | None]:
+    """The two files of a pair in order: the bytes of an ncnn .bin do not say what it is."""
+    if weights is not None and Path(weights).suffix.lower() in (text for text, _ in _SUFFIXES.values()):
+        return weights, source
+    return source, weights
+
+
 def import_layers(
     source: Source,
     weights: str | os.PathLike[str] | None,
