@@ -10,7 +10,7 @@ from edgec.converter.errors import BadFileError
 
 MAX_BYTES = 4 << 20  # the prototxt of a network of 1,000 layers has about 300 KB
 MAX_DEPTH = 32
-MAX_FIELDS = 500_000
+MAX_FIELDS = 200_000
 
 _TOKEN = re.compile(
     r"""(?P<skip>[\s,;]+|\#[^\n]*)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edgec.converter.errors import BadFileError, ShapeError, UnsupportedError, UnsupportedOp
+from edgec.converter.errors import BadFileError, Error, ShapeError, UnsupportedError, UnsupportedOp
 from edgec.converter.frontends.onnx_context import Context
 from edgec.converter.frontends.onnx_inputs import BATCH_EXAMPLE, OTHER_EXAMPLE
 from edgec.converter.frontends.onnx_registry import Unsupported
@@ -207,6 +207,8 @@ class LayerImporter:
             names = [out if last[out] == i else f"{out}:{layer.name}" for out in layer.outputs]
             try:
                 self._run_layer(layer, names)
+            except Error:
+                raise
             except NONSENSE as e:
                 # The cause stays attached for whoever debugs a handler.
                 raise BadFileError(f"{layer.type} {layer.where} cannot be read ({type(e).__name__}: {e})") from e

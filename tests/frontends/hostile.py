@@ -18,14 +18,14 @@ import edgec, edgec.converter.convert, edgec.converter.passes.pipeline, edgec.co
 from edgec.converter.frontends import caffe_import, ncnn_import, layer_files
 caffe_import.caffe_registry.load_all(); ncnn_import.ncnn_registry.load_all()
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (pages + %d, pages + %d))
+resource.setrlimit(resource.RLIMIT_AS, (pages + BYTES, pages + BYTES))
 def late(*_):
     raise TimeoutError
 signal.signal(signal.SIGALRM, late)
 for line in sys.stdin:
     source, weights, shape = json.loads(line)
     begin = time.monotonic()
-    signal.alarm(%d)
+    signal.alarm(SECONDS)
     try:
         edgec.convert(source, weights=weights, shapes=shape)
         kind, text = "", ""
@@ -35,7 +35,7 @@ for line in sys.stdin:
         kind, text = type(e).__name__, str(e)
     signal.alarm(0)
     print(json.dumps([kind, text[:2000], time.monotonic() - begin]), flush=True)
-""" % (BYTES, BYTES, SECONDS)
+""".replace("BYTES", str(BYTES)).replace("SECONDS", str(SECONDS))
 
 
 @dataclass(frozen=True)
