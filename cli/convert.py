@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Labels to store, one per line."
 )
+@click.option("--input-layout", type=click.Choice(["nchw", "nhwc"]), help="Of image inputs; default: as in the source.")
+@click.option(
+    "--output-layout", type=click.Choice(["nchw", "nhwc"]), help="Of image outputs; default: as in the source."
+)
 @click.option("--dry-run", is_flag=True, help="Do everything but write the file.")
 @common_options
 def command(
@@ -80,6 +85,8 @@ def command(
     check_data: Path | None,
     disabled: tuple[str, ...],
     labels: Path | None,
+    input_layout: str | None,
+    output_layout: str | None,
     dry_run: bool,
     ui: Ui,
 ) -> None:
@@ -130,6 +137,10 @@ def command(
         options["check_data"] = read_npz(check_data)
     if labels is not None:
         options["labels"] = labels.read_text(encoding="utf-8").splitlines()
+    if input_layout is not None:
+        options["input_layout"] = input_layout
+    if output_layout is not None:
+        options["output_layout"] = output_layout
     try:
         with ui.bar("convert") as bar:
             model = edgec.convert(source, progress=bar.stage, **options)
@@ -169,10 +180,22 @@ def summarise(model: Model, source: Path) -> dict[str, Any]:
     from edgec.session import Session
 
     session = Session(model)
+    layouts = model.report.get("layouts", {})
+
+    def tensors(kind: str, specs: Sequence[Any]) -> list[dict[str, Any]]:
+        known = layouts.get(kind, {})
+        return [
+            {
+                "name": s.name, "shape": list(s.shape), "dtype": str(s.dtype),
+                **({"layout": known[s.name]} if s.name in known else {}),
+            }
+            for s in specs
+        ]  # fmt: skip
+
     return {
         "source": str(source),
-        "inputs": [{"name": s.name, "shape": list(s.shape), "dtype": str(s.dtype)} for s in model.inputs],
-        "outputs": [{"name": s.name, "shape": list(s.shape), "dtype": str(s.dtype)} for s in model.outputs],
+        "inputs": tensors("inputs", model.inputs),
+        "outputs": tensors("outputs", model.outputs),
         "parameters": parameters(model),
         "macs": macs(session.steps),
         "activation_bytes": session.stats["arena_bytes"],
@@ -211,6 +234,12 @@ def _print(ui: Ui, d: dict[str, Any], target: Path) -> None:
         ui.print()
     for warning in report.get("warnings", []):
         ui.note(f"warning: {warning}")
+    for kind in ("inputs", "outputs"):
+        shown = [
+            f"{t['name']} {shape_text(t['shape'])} {t['dtype']}{' ' + t['layout'].upper() if 'layout' in t else ''}"
+            for t in d[kind]
+        ]
+        ui.print(f"{kind:8}{', '.join(shown)}")
     size = f"   {bytes_text(d['bytes'])}" if "bytes" in d else ""
     verb = "wrote" if "output" in d else "would write"
     ui.print(

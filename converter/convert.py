@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgec.converter.boundary_layout import BoundaryLayouts, MovedReference, change_layouts
 from edgec.converter.errors import (
     BadFileError,
     CheckError,
@@ -68,6 +69,8 @@ def convert(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     trust: bool = False,
+    input_layout: str | None = None,
+    output_layout: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Model:
@@ -79,7 +82,8 @@ def convert(
     `model="package.module:factory"` builds the network (this imports your code); for Caffe and ncnn, `weights` is the
     second file (default: the one of the same name), and random_weights does without it. fixed: inputs that become
     constants, by name. check: compare with the source framework on example_inputs, check_data or random inputs.
-    disable: names of rewrites to leave out. TensorFlow only: signature names the part of a SavedModel; inputs and outputs
+    disable: names of rewrites to leave out. input_layout, output_layout: "nchw" or "nhwc" for inputs and outputs of rank 4
+    and 5 (default: as in the source). TensorFlow only: signature names the part of a SavedModel; inputs and outputs
     name nodes of a frozen graph; trust=True lets code in a Keras file (Lambda layers) run.
 
     Raises UnsupportedError (lists every operator that is missing), StateDictError, ShapeError, BadFileError,
@@ -100,6 +104,7 @@ def convert(
     random_seed = seed if random_weights else None
     imported = _import(source, data, wanted, weights, model, fixed or {}, random_seed, tensorflow, tell)
     graph = imported.graph
+    layouts = _change_layouts(imported, input_layout, output_layout)
     passes = optimize(
         graph, disable=tuple(disable), progress=lambda label, part: tell("optimise", int(100 * part), 100)
     )
@@ -108,6 +113,7 @@ def convert(
     report["source"] = {"file": imported.source, "framework": imported.framework}
     report["warnings"] = list(imported.notes)
     report["inputs"] = [[v.name, v.dtype, list(v.declared_shape or ())] for v in graph.inputs]
+    report["layouts"] = layouts.names
     graph.metadata.update(_metadata(imported, labels))
     tell("write", 0, 1)
     result = Model.from_bytes(to_bytes(graph), report=report)
@@ -121,6 +127,18 @@ def convert(
     result = Model.from_bytes(to_bytes(graph), report=report)
     tell("done", 1, 1)
     return result
+
+
+def _change_layouts(imported: Imported, inputs: str | None, outputs: str | None) -> BoundaryLayouts:
+    """Moves the graph's inputs and outputs, and what it is compared with alike."""
+    done = change_layouts(imported.graph, imported.framework, inputs, outputs)
+    if not done.inputs and not done.outputs:
+        return done
+    if imported.reference is not None:
+        imported.reference = MovedReference(imported.reference, done)
+    if imported.feeds is not None and imported.expected is not None:
+        imported.feeds, imported.expected = done.from_source(imported.feeds), done.results(imported.expected)
+    return done
 
 
 def _metadata(imported: Imported, labels: Sequence[str] | None) -> dict[str, str]:
@@ -261,6 +279,8 @@ def _import_tensorflow(
     graph, notes = import_tflite(exported.file, exported.shapes, values, lambda done, all_: tell("import", done, all_))
     imported = Imported(graph, "tensorflow", label, [*exported.notes, *notes])
     imported.feeds, imported.expected, imported.against = exported.feeds, exported.expected, "tensorflow"
+    if exported.quantized and exported.expected is not None:
+        imported.reference = tensorflow_source.RoundedComparison()
     return imported
 
 
