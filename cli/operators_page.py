@@ -31,6 +31,18 @@ _NCNN = """## ncnn layers that edgec reads
 """
 
 
+_TFLITE = """## TensorFlow Lite operators that edgec reads
+
+TensorFlow and Keras models arrive through them. The custom operators are what TensorFlow's converter leaves of operators
+without a TensorFlow Lite form, and the detection post-processing of the SSD family.
+
+**built-in** ({}): {}
+
+**custom** ({}): {}
+
+"""
+
+
 def _listed(table: Mapping[str, object]) -> str:
     return f"**layers** ({len(table)}): {', '.join(sorted(table, key=str.lower))}"
 
@@ -38,7 +50,7 @@ def _listed(table: Mapping[str, object]) -> str:
 def page() -> str:
     """The whole page as markdown."""
     from edgec import _core
-    from edgec.converter.frontends import caffe_registry, ncnn_registry, onnx_registry
+    from edgec.converter.frontends import caffe_registry, ncnn_registry, onnx_registry, tflite_registry
 
     onnx_registry.load_all()
     domains: dict[str, list[str]] = {}
@@ -48,6 +60,8 @@ def page() -> str:
     for domain in sorted(domains, key=lambda d: (d != "ai.onnx", d)):
         lines.append(f"**{domain}** ({len(domains[domain])}): {', '.join(sorted(domains[domain]))}\n\n")
     lines += [_CAFFE.format(_listed(caffe_registry.load_all())), _NCNN.format(_listed(ncnn_registry.load_all()))]
+    builtin, custom = tflite_registry.supported_operators()
+    lines.append(_TFLITE.format(len(builtin), ", ".join(builtin), len(custom), ", ".join(custom)))
     schemas = _core.registry()
     lines.append(
         f"## Operators of the runtime ({len(schemas)})\n\n"

@@ -98,6 +98,8 @@ class GraphBuilder:
             for value in values:
                 if any(d is None for d in value.shape):
                     self._stand_ins[id(value)] = value
+                if op in ("Shape", "Size") and value.static_value is None:
+                    value.known = (None,) * len(value.types)  # a stand-in is no size to compute with
         return values
 
     def constant(self, name: str, data: np.ndarray) -> Value:

@@ -135,7 +135,9 @@ class TfliteContext(Context):
             real = self.need(i)
             return real if perm is None else self.transpose(real, perm)
         if len(perm) != value.rank:
-            raise BadFileError(f"{self.op} ({self.source}): input {i} has shape {list(value.shape)}, expected {len(perm)} dimensions")
+            raise BadFileError(
+                f"{self.op} ({self.source}): input {i} has shape {list(value.shape)}, expected {len(perm)} dimensions"
+            )
         moved = self.const(np.ascontiguousarray(value.data.transpose(perm)))
         q = tensor.quantization
         if not tensor.quantized or q is None:

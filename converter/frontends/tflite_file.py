@@ -200,7 +200,9 @@ class _Reader:
             self.codes.append((number, name, code.Version()))
         self.model = model
         self.buffer_count = self.count(model.BuffersLength(), "buffers")
-        subgraphs = [self._subgraph(model.Subgraphs(i), i) for i in range(self.count(model.SubgraphsLength(), "subgraphs"))]
+        subgraphs = [
+            self._subgraph(model.Subgraphs(i), i) for i in range(self.count(model.SubgraphsLength(), "subgraphs"))
+        ]
         if not subgraphs:
             raise BadFileError("the file has no subgraph")
         signatures = []
@@ -279,9 +281,7 @@ class _Reader:
                 data = _array(content, shape, dtype, where)
         if dtype == "i4":
             dtype = "i8"
-        return Tensor(
-            index, name, shape, signature, dtype, quantization, bool(tensor.IsVariable()), data, number
-        )
+        return Tensor(index, name, shape, signature, dtype, quantization, bool(tensor.IsVariable()), data, number)
 
     def _quantization(self, q: Any, shape: tuple[int, ...], where: str) -> Quantization | None:
         if q is None:

@@ -306,7 +306,9 @@ class TfliteImporter(GraphBuilder):
             results = handler(context)
             results = list(results) if isinstance(results, (list, tuple)) else [results]
             if len(results) < len(op.outputs):
-                raise BadFileError(f"{op.name} ({context.source}) has {len(op.outputs)} outputs, expected {len(results)}")
+                raise BadFileError(
+                    f"{op.name} ({context.source}) has {len(op.outputs)} outputs, expected {len(results)}"
+                )
             results = [self._stored(context, i, v) for i, v in zip(op.outputs, results)]
         except Unsupported as e:
             self.problem(label, f"{e.reason}{': ' + e.advice if e.advice else ''}", context.source)
@@ -356,7 +358,12 @@ def outputs_of(graph: Graph, names: Sequence[str], values: Sequence[Any]) -> lis
 
 def assigned_variables(file: TfliteFile) -> set[str]:
     """Names of the variables that operators outside of CALL_ONCE assign."""
-    started = {op.options.InitSubgraphIndex() for g in file.subgraphs for op in g.operators if op.name == "CALL_ONCE" and op.options}
+    started = {
+        op.options.InitSubgraphIndex()
+        for g in file.subgraphs
+        for op in g.operators
+        if op.name == "CALL_ONCE" and op.options
+    }
     found = set()
     for number, graph in enumerate(file.subgraphs):
         if number in started:

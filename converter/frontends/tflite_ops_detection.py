@@ -117,7 +117,13 @@ def _best_class(
 
 
 def _per_class(
-    c: TfliteContext, place: Value, scores: Value, limit: int, per_class: int, overlap: np.float32, threshold: np.float32
+    c: TfliteContext,
+    place: Value,
+    scores: Value,
+    limit: int,
+    per_class: int,
+    overlap: np.float32,
+    threshold: np.float32,
 ) -> list[Value]:
     """A suppression for each class, then the best of all."""
     found = _select(c, place, c.transpose(scores, [1, 0]), per_class, overlap, threshold)

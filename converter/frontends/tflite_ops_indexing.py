@@ -162,7 +162,7 @@ def bucketize(c: TfliteContext) -> Value:
 def unique(c: TfliteContext) -> list[Value]:
     """Values in the order of their first appearance, and where each element's value went."""
     y, _, inverse, _ = c.emit_many("Unique", [c.raw(0)], {"flat": 1, "sorted": 0}, 4)
-    return [y, inverse]
+    return [y, c.cast(inverse, c.out(1).dtype)]
 
 
 # -- spectra --------------------------------------------------------------------------------------
@@ -261,4 +261,3 @@ def non_max_suppression(c: TfliteContext) -> list[Value | None]:
 def _flat(c: TfliteContext, i: int) -> Value | None:
     value = c.input(i)
     return None if value is None else c.reshape(value, [1])
-

@@ -215,7 +215,12 @@ def gather(c: TfliteContext) -> Value:
     front = list(range(batch))
     return c.transpose(
         y,
-        [*front, *range(batch + new, batch + new + before), *range(batch, batch + new), *range(batch + new + before, y.rank)],
+        [
+            *front,
+            *range(batch + new, batch + new + before),
+            *range(batch, batch + new),
+            *range(batch + new + before, y.rank),
+        ],
     )
 
 
@@ -322,7 +327,9 @@ def space_to_depth(c: TfliteContext) -> Value:
     if block < 1:
         raise BadFileError(f"{c.op} ({c.source}): block size {block}")
     y = c.reshape(x, [n, c.div(h, block), block, c.div(w, block), block, channels])
-    return c.reshape(c.transpose(y, [0, 1, 3, 2, 4, 5]), [n, c.div(h, block), c.div(w, block), c.mul(channels, block * block)])
+    return c.reshape(
+        c.transpose(y, [0, 1, 3, 2, 4, 5]), [n, c.div(h, block), c.div(w, block), c.mul(channels, block * block)]
+    )
 
 
 @tflite_op("DEPTH_TO_SPACE")

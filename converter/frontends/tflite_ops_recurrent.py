@@ -136,8 +136,7 @@ def _step(
             z = _sum(c, z, c.emit("Mul", [memory, p]))
         scale = cell.norm[g]
         if scale is not None:  # mean 0 and variance 1 over the gate, then a scale; the bias comes behind
-            z = c.emit("LayerNorm", [z, scale, cell.bias[g]], {"axis": -1, "epsilon": 1e-8})
-            return z
+            return c.emit("LayerNorm", [z, scale, cell.bias[g]], {"axis": -1, "epsilon": 1e-8})
         return _sum(c, z, cell.bias[g])
 
     forget = c.emit("Sigmoid", [gate(1, 1, state)])

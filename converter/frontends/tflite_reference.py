@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgec.converter.check import OutputCheck, compare_outputs, random_inputs
-from edgec.converter.frontends.child_process import Limits, child_main, run_child
+from edgec.converter.frontends.child_process import ChildFailure, Limits, child_main, run_child
 from edgec.converter.frontends.tflite_file import Quantization, TfliteFile
 from edgec.converter.frontends.tflite_import import entry_point
 
@@ -90,7 +90,10 @@ class TfliteReference:
             (place / "model.tflite").write_bytes(self._content)
             np.savez(place / "feeds.npz", **{str(self._indices[n]): np.asarray(values[n]) for n in self._inputs})
             request = {"package": self._package, "outputs": [int(i) for i in self._output_indices]}
-            run_child(__name__, request, place, LIMITS, "the source model")
+            try:
+                run_child(__name__, request, place, LIMITS, "the source model")
+            except ChildFailure as e:
+                raise RuntimeError(e.text) from None
             with np.load(place / "outputs.npz") as found:
                 return [found[str(k)] for k in range(len(self._outputs))]
 

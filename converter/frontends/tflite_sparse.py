@@ -36,7 +36,9 @@ def densify(
     levels = count(sparsity.DimMetadataLength(), f"the sparsity of {where}")
     rank = len(shape)
     if levels != rank + len(blocks) or sorted(order) != list(range(levels)) or any(not 0 <= b < rank for b in blocks):
-        raise BadFileError(f"{where}: its sparsity (order {order}, blocks {blocks}) does not fit its shape {list(shape)}")
+        raise BadFileError(
+            f"{where}: its sparsity (order {order}, blocks {blocks}) does not fit its shape {list(shape)}"
+        )
     # positions[d][k]: index of the k-th stored element along stored dimension d
     positions: list[np.ndarray] = []
     length = 1

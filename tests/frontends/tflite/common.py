@@ -15,7 +15,7 @@ def run(model: Model | bytes, *inputs: Any, **options: Any) -> list[np.ndarray]:
     """All outputs of the model for these inputs, in order."""
     content = model if isinstance(model, bytes) else model.finish()
     made = edgec.convert(content, check=False, **options)
-    feeds = {s.name: np.ascontiguousarray(a) for s, a in zip(made.inputs, inputs)}
+    feeds = {s.name: np.array(a, order="C") for s, a in zip(made.inputs, inputs)}
     return Session(made).run(None, feeds)
 
 
