@@ -38,6 +38,7 @@ Status prepare(PrepareContext& ctx) {
   store_table(known, entries, flip, excess128, table);
   ctx.release_constant(1);
   const int64_t count = ctx.output(0).shape.elements(), rows = per_channel && channels ? count / channels : 1;
+  const auto kernel = quantized_kernels(ctx.isa()).lookup;
   ctx.set_step(make_step("lookup", [=](const StepArgs& args) {
     const uint8_t* x = args.inputs[0]->as<uint8_t>();
     uint8_t* y = args.outputs[0]->as<uint8_t>();
@@ -48,9 +49,9 @@ Status prepare(PrepareContext& ctx) {
       });
       return ok_status();
     }
-    args.pool.parallel_for((count + kBlock - 1) / kBlock, kBlock, [&](int64_t begin, int64_t end, int) {
-      const int64_t last = std::min(count, end * kBlock);
-      for (int64_t i = begin * kBlock; i < last; ++i) y[i] = table[x[i]];
+    args.pool.parallel_for((count + kBlock - 1) / kBlock, kBlock / 2, [&](int64_t begin, int64_t end, int) {
+      const int64_t first = begin * kBlock;
+      kernel(table, x + first, std::min(count, end * kBlock) - first, y + first);
     });
     return ok_status();
   }));

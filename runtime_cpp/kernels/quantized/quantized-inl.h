@@ -123,14 +123,26 @@ void softmax_rows(const QuantizedRowsRun& run, const int32_t* table) {
     const uint8_t* x = run.x + r * run.x_pitch;
     uint8_t* y = run.y + r * run.y_pitch;
     const uint8_t greatest = row_maximum(x, run.n, run.flip);
+    // A block's sum fits i32 (64 * 2^23); the first blocks are kept for the second walk.
+    constexpr int64_t kBlock = 64, kKept = 16 * kBlock;
+    int32_t kept[kKept];
+    const auto gather = [&](int64_t begin, int64_t count, int32_t* e) {
+      int32_t part = 0;
+      for (int64_t i = 0; i < count; ++i) part += e[i] = table[greatest - (x[begin + i] ^ run.flip)];
+      return part;
+    };
     int64_t sum = 0;
-    for (int64_t i = 0; i < run.n; ++i) sum += table[greatest - (x[i] ^ run.flip)];
+    for (int64_t i = 0; i < run.n; i += kBlock)
+      sum += gather(i, std::min(kBlock, run.n - i), kept + (i < kKept ? i : 0));
+    if (run.n > kKept) gather(0, kBlock, kept);
     const f32v divisor(static_cast<float>(sum));
-    constexpr int kBlock = 64;
     for (int64_t begin = 0; begin < run.n; begin += kBlock) {
       const int64_t count = std::min<int64_t>(kBlock, run.n - begin);
-      int32_t e[kBlock];
-      for (int64_t i = 0; i < count; ++i) e[i] = table[greatest - (x[begin + i] ^ run.flip)];
+      const int32_t* e = kept + begin;
+      if (begin >= kKept) {
+        gather(begin, count, kept);
+        e = kept;
+      }
       for_blocks(count, [&](int64_t i, int64_t n) {
         const f32v v = convert<float>(load<int32_t, kF32>(e + i, n)) / divisor;
         store_rounded(y + begin + i, v / f32v(run.y_scale), run.rounding, n);
@@ -138,6 +150,8 @@ void softmax_rows(const QuantizedRowsRun& run, const int32_t* table) {
     }
   }
 }
+
+void lookup(const uint8_t* table, const uint8_t* x, int64_t n, uint8_t* y) { lookup_bytes(table, x, n, y); }
 
 void layer_norm_rows(const QuantizedRowsRun& run, double offset, const float* scale, const float* bias) {
   const StoredBytes form{run.flip, 128};
@@ -194,8 +208,9 @@ void lerp(const QuantizedLerp& run) {
 }  // namespace
 
 extern const QuantizedKernels kQuantized;
-const QuantizedKernels kQuantized = {binary<Sum>, binary<Product>, requantize,   quantize,        dequantize,
-                                     accumulate,  finish_sums,     softmax_rows, layer_norm_rows, lerp};
+const QuantizedKernels kQuantized = {binary<Sum>,  binary<Product>, requantize,  quantize,
+                                     dequantize,   accumulate,      finish_sums, lookup,
+                                     softmax_rows, layer_norm_rows, lerp};
 
 }  // namespace EDGEC_ISA_NS
 }  // namespace edgec

@@ -72,6 +72,8 @@ struct QuantizedKernels {
   // q((sums[c] - subtract) * multiplier)
   void (*finish_sums)(const int32_t* sums, int64_t n, int32_t subtract, float multiplier,
                       ByteRounding rounding, uint8_t* y);
+  // y[i] = table[x[i]] over stored bytes; in place is fine.
+  void (*lookup)(const uint8_t* table, const uint8_t* x, int64_t n, uint8_t* y);
   // table[d], d = distance from the row's maximum.
   void (*softmax_rows)(const QuantizedRowsRun& run, const int32_t* table);
   // offset = epsilon / scale_x^2; scale and bias [n] may be null.

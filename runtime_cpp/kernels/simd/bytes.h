@@ -60,5 +60,33 @@ EDGEC_INLINE bytes low_bytes(i32v a) {
 #endif
 }
 
+// y[i] = table[x[i]] for 256 entries; y may be x.
+EDGEC_INLINE void lookup_bytes(const uint8_t* table, const uint8_t* x, int64_t count, uint8_t* y) {
+  int64_t i = 0;
+#if defined(__AVX512BW__)
+  // Pairs of bytes as 128 words in four registers: word x / 2, then its low or high byte.
+  __m512i words[4];
+  for (int k = 0; k < 4; ++k) words[k] = _mm512_loadu_si512(table + 64 * k);
+  const __m512i one = _mm512_set1_epi16(1), upper = _mm512_set1_epi16(64);
+  for (; i + 32 <= count; i += 32) {
+    const __m512i index = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i)));
+    const __m512i word = _mm512_srli_epi16(index, 1);
+    const __m512i first = _mm512_permutex2var_epi16(words[0], word, words[1]);
+    const __m512i second = _mm512_permutex2var_epi16(words[2], word, words[3]);
+    const __m512i pair = _mm512_mask_mov_epi16(first, _mm512_test_epi16_mask(word, upper), second);
+    const __m512i shift = _mm512_slli_epi16(_mm512_and_si512(index, one), 3);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + i),
+                        _mm512_cvtepi16_epi8(_mm512_srlv_epi16(pair, shift)));
+  }
+#endif
+  for (; i + 8 <= count; i += 8) {
+    uint64_t in, out = 0;
+    std::memcpy(&in, x + i, sizeof in);
+    for (int k = 0; k < 8; ++k) out |= static_cast<uint64_t>(table[(in >> (8 * k)) & 255]) << (8 * k);
+    std::memcpy(y + i, &out, sizeof out);
+  }
+  for (; i < count; ++i) y[i] = table[x[i]];
+}
+
 }  // namespace EDGEC_ISA_NS
 }  // namespace edgec
