@@ -24,6 +24,8 @@ _CODE = {
     "FlaxLayer": "holds compiled Python code",
     "TFSMLayer": "loads another file",
 }
+# Google's package for training with simulated quantization; it works with Keras 2.
+QUANTIZATION = "tensorflow_model_optimization"
 # Layers on texts have no place in a network on an edge device; edgec has no tensors of strings.
 _TEXT = {
     "TextVectorization": "tokenise before the model and feed numbers",
@@ -158,7 +160,12 @@ def _is_custom(item: dict[str, Any], name: str) -> bool:
 
 
 def _is_keras_module(module: str) -> bool:
-    return module.split(".", maxsplit=1)[0] in ("keras", "tf_keras")
+    return module.split(".", maxsplit=1)[0] in ("keras", "tf_keras", QUANTIZATION)
+
+
+def is_quantization_aware(config: Any) -> bool:
+    """True for networks wrapped by tensorflow_model_optimization, whose layers only that package knows."""
+    return any(str(item.get("class_name")).startswith("QuantizeWrapper") for item, _ in _walk(config))
 
 
 def _is_keras_function(item: dict[str, Any]) -> bool:

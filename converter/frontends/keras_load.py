@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from edgec.converter.errors import BadFileError, UnsafeFileError, UnsupportedError
-from edgec.converter.frontends.keras_config import modernise, read_config, refuse_code
+from edgec.converter.frontends.keras_config import (
+    QUANTIZATION,
+    is_quantization_aware,
+    modernise,
+    read_config,
+    refuse_code,
+)
+from edgec.converter.frontends.keras_recurrent import fused_layers
 from edgec.converter.frontends.tensorflow_program import Port, Program, argument_name
 
 # Weights that a network may have beyond those its file holds: constants that layers compute themselves.
@@ -23,6 +30,7 @@ def load_h5(path: str, folder: Path, trust: bool, what: str) -> Program:
     """An .h5 file of Keras 2 or 3. The file itself stays as it is; changes go into a copy in `folder`."""
     config, stored = _read_h5(path, what)
     notes = refuse_code(config, what, trust)
+    _need_quantization_package(config, what)
     original = json.dumps(config)
     changes = modernise(config)
     failures: list[str] = []
@@ -59,6 +67,7 @@ def load_keras(path: str, folder: Path, trust: bool, what: str) -> Program:
         archive.extract(weights, folder)
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
     notes = refuse_code(config, what, trust)
+    _need_quantization_package(config, what)
     stored = _check_hdf5(folder / weights, what) if weights.endswith(".h5") else (folder / weights).stat().st_size
     (folder / weights).unlink()
     failures: list[str] = []
@@ -71,7 +80,11 @@ def load_keras(path: str, folder: Path, trust: bool, what: str) -> Program:
             model = _attempt(loader, name, failures, what)
             if model is not None:
                 return from_model(model, notes)
-    hint = "pip install tf_keras" if str(metadata.get("keras_version", "3")).startswith("2") else ""
+    hint = ""
+    if is_quantization_aware(config):
+        hint = "export the model as a SavedModel: model.export(folder)"
+    elif str(metadata.get("keras_version", "3")).startswith("2") and importlib.util.find_spec("tf_keras") is None:
+        hint = "pip install tf_keras"
     raise _refused(failures, what, hint)
 
 
@@ -153,7 +166,23 @@ def _keras_load(path: Path, trust: bool) -> Any:
 def _tf_keras_load(path: Path, trust: bool) -> Any:
     import tf_keras
 
+    if importlib.util.find_spec(QUANTIZATION) is not None:
+        import tensorflow_model_optimization as optimization
+
+        with optimization.quantization.keras.quantize_scope():
+            return tf_keras.models.load_model(path, compile=False, safe_mode=not trust)
     return tf_keras.models.load_model(path, compile=False, safe_mode=not trust)
+
+
+def _need_quantization_package(config: Any, what: str) -> None:
+    if not is_quantization_aware(config):
+        return
+    missing = [p for p in ("tf_keras", QUANTIZATION) if importlib.util.find_spec(p) is None]
+    if missing:
+        raise UnsupportedError(
+            f"{what} was trained with simulated quantization by {QUANTIZATION}, which is not installed",
+            hint=f"pip install {' '.join(missing)}; or export the model as a SavedModel: model.export(folder)",
+        )
 
 
 def _attempt(loader: Callable[[], Any], name: str, failures: list[str], what: str) -> Any:
@@ -231,6 +260,8 @@ def from_model(model: Any, notes: Sequence[str] = ()) -> Program:
             f"the model '{model.name}' was never called: its input shapes are unknown",
             hint="call or build it once before saving: model.build((None, 224, 224, 3))",
         )
+    import keras
+
     inputs = [Port(_input_name(t, i), _dtype(t), _dims(t)) for i, t in enumerate(_flat(model.inputs))]
     _distinct(inputs)
     names = _output_names(model)
@@ -250,7 +281,13 @@ def from_model(model: Any, notes: Sequence[str] = ()) -> Program:
 
         return forward.get_concrete_function(*specs)
 
-    return Program(inputs, names, trace, list(notes), model)
+    def fused(ports: Sequence[Port]) -> Any:
+        with fused_layers():
+            return trace(ports)
+
+    has_loops = any("RNN" in c.__name__ for layer in model._flatten_layers() for c in type(layer).__mro__)
+    keras_3 = isinstance(model, keras.Model)
+    return Program(inputs, names, trace, list(notes), fused if has_loops and keras_3 else None, model)
 
 
 def _structure(model: Any) -> Callable[[list[Any]], Any]:

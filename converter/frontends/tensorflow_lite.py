@@ -22,30 +22,30 @@ _FAKE_QUANT = {
 _OLD_CONTROL_FLOW = {"Enter", "Exit", "NextIteration", "Switch", "Merge", "LoopCond"}
 
 
-def to_tflite(program: Program) -> tuple[bytes, Any, list[str]]:
-    """(.tflite, concrete function that computes the same, notes).
+def to_tflite(program: Program) -> tuple[bytes, list[str]]:
+    """(.tflite, notes).
 
-    Recurrent networks need a known batch: where the converter refuses an open one, it becomes 1.
+    Loops over the steps of a recurrent network need a known batch: where the converter refuses an open one, it becomes
+    1 in program.inputs.
     """
+    failure: UnsupportedError | None = None
+    for trace in (program.fused, program.trace):
+        if trace is None:
+            continue
+        try:
+            return _convert(trace(program.inputs)), []
+        except UnsupportedError as e:
+            failure = e
+    assert failure is not None
+    if not _has_open_batch(program.inputs):
+        raise failure
+    closed = [_batch_of_one(p) for p in program.inputs]
     try:
-        function = program.trace(program.inputs)
-        return _convert(function), function, []
-    except UnsupportedError:
-        if not _has_open_batch(program.inputs):
-            raise
-        first = program.inputs
-    program.inputs = [_batch_of_one(p) for p in first]
-    try:
-        function = program.trace(program.inputs)
-        data = _convert(function)
+        data = _convert(program.trace(closed))
     except Error:
-        program.inputs = first
-        raise
-    return (
-        data,
-        function,
-        ["the batch size is fixed to 1: TensorFlow's converter does not allow another for this network"],
-    )
+        raise failure from None
+    program.inputs = closed
+    return data, ["the batch size is fixed to 1: TensorFlow's converter does not allow another for this network"]
 
 
 def _has_open_batch(ports: list[Port]) -> bool:

@@ -33,6 +33,7 @@ class Program:
     outputs: list[str]
     trace: Callable[[Sequence[Port]], Any]
     notes: list[str] = field(default_factory=list)
+    fused: Callable[[Sequence[Port]], Any] | None = None  # the same with operators that only edgec understands
     owner: Any = None  # keeps the variables alive: functions refer to them weakly
 
 

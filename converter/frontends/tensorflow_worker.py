@@ -16,6 +16,7 @@ import numpy as np
 os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1", KERAS_BACKEND="tensorflow",
     TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", MALLOC_ARENA_MAX="2", KERAS_HOME=os.getcwd(),
+    TF_USE_LEGACY_KERAS="0",
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     program = _load(request, folder)
     bind(program, [parse_shape(text) for text in request["shapes"]])
-    data, function, notes = to_tflite(program)
+    data, notes = to_tflite(program)
     (folder / "model.tflite").write_bytes(data)
     given = None
     if request.get("given"):
@@ -43,7 +44,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     if request["check"]:
         arrays = example(ports, given, request["seed"])
         try:
-            outputs = _run(function, arrays)
+            outputs = _run(program.trace(ports), arrays)
         except Exception as e:  # an input that does not fit is no reason to refuse the model
             result["notes"].append(f"not compared: TensorFlow does not run the model ({str(e).splitlines()[0][:200]})")
             return result

@@ -205,7 +205,9 @@ def _frames(
 def conv_3d_transpose(c: TfliteContext) -> Value:
     """As a 3-D convolution of the input with zeros between its elements and a flipped kernel. Weights DHWOI."""
     o = c.options("Conv3DOptions")
-    wanted = c.numbers(0, "the output shape")
+    wanted = c.ints(c.raw(0)) or list(c.out().signature)
+    if len(wanted) != 5 or min(wanted[1:]) < 1:
+        raise Unsupported("an output size that is computed while the model runs", "give fixed sizes with --shape")
     x = c.ranked(c.need(2), 5)
     kernel = _weight_shape(c, 1, 5)[:3]
     strides = [o.StrideD(), o.StrideH(), o.StrideW()]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgec.converter.errors import BadFileError
+from edgec.converter.frontends.keras_recurrent import CARRIER, RESET_BEFORE
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.tflite_context import TfliteContext
 from edgec.converter.frontends.tflite_ops_conv import SAME, VALID, window
@@ -170,3 +171,41 @@ def bicubic_weights(size: int, wanted: int, half_pixel: bool, align_corners: boo
     if half_pixel:
         weights /= weights.sum(1, keepdims=True)
     return weights.astype(np.float32)
+
+
+@custom_op(CARRIER)
+def recurrent(c: TfliteContext) -> list[Value]:
+    """What keras_recurrent.py packed: x [T, N, I], h and c [1, N, H], all weights in Keras' order."""
+    found = attributes(c)
+    x, h, packed = c.need(0), c.need(1), c.constant(3)
+    mode = str(found.get("rnn_mode", "lstm"))
+    inputs, hidden = x.shape[-1], h.shape[-1]
+    gates = {"lstm": 4, "gru": 3}.get(mode)
+    if packed is None or not inputs or not hidden or gates is None or x.rank != 3 or h.rank != 3:
+        raise Unsupported("weights or sizes of a recurrent layer that are not known", "give fixed sizes with --shape")
+    reset_before = found.get("seed") == RESET_BEFORE
+    biases = 2 if mode == "gru" and packed.size == gates * hidden * (inputs + hidden + 2) else 1
+    wide = gates * hidden
+    if packed.size != wide * (inputs + hidden + biases):
+        raise Unsupported("the packed weights of cuDNN", "convert the Keras model itself")
+    ends = np.cumsum([inputs * wide, hidden * wide])
+    w, r, b = np.split(packed.reshape(-1), ends)
+    # Keras' gates are i f c o and z r h; the IR's are i o f c and z r h.
+    order = [0, 3, 1, 2] if mode == "lstm" else [0, 1, 2]
+
+    def by_gate(matrix: np.ndarray, rows: int) -> np.ndarray:
+        """[rows, gates * H] -> [gates * H, rows]."""
+        return matrix.reshape(rows, gates, hidden)[:, order].transpose(1, 2, 0).reshape(wide, rows)
+
+    b = np.concatenate([b, np.zeros(wide, b.dtype)]) if biases == 1 else b
+    bias = b.reshape(2, gates, hidden)[:, order].reshape(1, 2 * wide)
+    constants = [c.const(np.ascontiguousarray(v)) for v in (by_gate(w, inputs)[None], by_gate(r, hidden)[None], bias)]
+    attrs: dict[str, Any] = {"hidden_size": hidden}
+    if mode == "lstm":
+        y, last, cell = c.emit_many("LSTM", [x, *constants, None, h, c.need(2)], attrs, 3)
+    else:
+        attrs["linear_before_reset"] = int(not reset_before)
+        y, last = c.emit_many("GRU", [x, *constants, None, h], attrs, 2)
+        cell = last
+    # The last two are what cuDNN keeps for training.
+    return [c.squeeze(y, [1]), last, cell, c.const(np.zeros(0, np.float32)), c.const(np.zeros(0, np.int8))]

@@ -105,6 +105,9 @@ FLOAT: dict[str, Case] = {
     "LSTM state": one(lambda k: k.LSTM(5, return_sequences=True, return_state=True), SEQUENCE),
     "LSTM backwards": one(lambda k: k.LSTM(5, go_backwards=True), SEQUENCE),
     "LSTM unrolled": one(lambda k: k.LSTM(5, unroll=True), SEQUENCE),
+    "LSTM open length": one(lambda k: k.LSTM(5, return_sequences=True), (None, 6)),
+    "LSTM without bias": one(lambda k: k.LSTM(5, use_bias=False), SEQUENCE),
+    "LSTM relu": one(lambda k: k.LSTM(5, activation="relu"), SEQUENCE),
     "GRU": one(lambda k: k.GRU(5), SEQUENCE),
     "GRU sequences": one(lambda k: k.GRU(5, return_sequences=True), SEQUENCE),
     "GRU reset before": one(lambda k: k.GRU(5, reset_after=False, return_state=True), SEQUENCE),
@@ -192,7 +195,7 @@ def build(name: str) -> tuple[Any, list[np.ndarray]]:
             weight.assign(values)
     if dtype == "int32":
         return model, [rng.integers(0, 11, (1, *s)).astype(np.int32) for s in shapes]
-    return model, [rng.normal(0, 1.5, (1, *s)).astype(np.float32) for s in shapes]
+    return model, [rng.normal(0, 1.5, (1, *(d or 7 for d in s))).astype(np.float32) for s in shapes]
 
 
 def main(folder: Path, names: list[str]) -> None:

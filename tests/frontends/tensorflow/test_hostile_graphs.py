@@ -43,7 +43,9 @@ def test_the_same_inside_a_function_of_a_saved_model(op: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("dims", [(10**12,), (10**6, 10**6), (2**31, 2**31, 2**31), (-4, 8)])
 def test_constants_of_shapes_that_their_bytes_do_not_hold(dims: tuple[int, ...], tmp_path: Path) -> None:
-    path = frozen(tmp_path / "net.pb", pb.placeholder("x", 1, 4), pb.constant("huge", *dims), pb.node("y", "Add", "x", "huge"))
+    path = frozen(
+        tmp_path / "net.pb", pb.placeholder("x", 1, 4), pb.constant("huge", *dims), pb.node("y", "Add", "x", "huge")
+    )
     with pytest.raises(errors.BadFileError, match="huge"):
         edgec.convert(path)
 
