@@ -1,6 +1,6 @@
 #include <memory>
 
-#include "ops/conv.h"
+#include "ops/conv2d_rows.h"
 #include "ops/quantized_dot.h"
 
 namespace edgec {
@@ -13,48 +13,141 @@ Status infer(InferContext& ctx) {
                                  {g.batch, g.out_height, g.out_width, g.out_channels});
 }
 
-struct PlainStep final : Step {
+struct ConvStep final : Step {
   ConvGeometry g;
-  ProductEpilogue epilogue;
-  StoredBytes x_form;
-  const int8_t* weight = nullptr;
+  ImageRows<uint8_t, QuantizedDotRows> rows;
+  QuantizedProduct product;
+  FlippedImage flipped;
+  int64_t merged = 1;    // groups computed as one, with zeros between their weights
+  int64_t products = 1;  // group / merged
+  bool plain = false;    // 1x1, stride 1, unpadded: the image is the matrix
+  const uint8_t* packed = nullptr;
+  size_t thread_offset = 0, thread_bytes = 0;  // in scratch
 
   Status run(const StepArgs& args) override {
-    const TensorView &x = *args.inputs[kQuantizedX], &y = *args.outputs[0];
+    const TensorView x = flipped.view(*product.kernels, args);
+    const TensorView& y = *args.outputs[0];
     const TensorView* residual = args.inputs[kQuantizedResidual];
-    for (int64_t m = 0; m < g.batch * g.out_height * g.out_width; ++m) {
-      const int64_t ox = m % g.out_width, oy = m / g.out_width % g.out_height,
-                    n = m / g.out_width / g.out_height;
-      for (int64_t o = 0; o < g.out_channels; ++o) {
-        const int64_t group = o / g.out_group_channels();
-        uint32_t sum = 0;
-        for (int64_t ky = 0; ky < g.kernel_height; ++ky)
-          for (int64_t kx = 0; kx < g.kernel_width; ++kx) {
-            const int64_t iy = oy * g.stride_height - g.pad_top + ky * g.dilation_height;
-            const int64_t ix = ox * g.stride_width - g.pad_left + kx * g.dilation_width;
-            if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
-            const uint8_t* p =
-                x.as<uint8_t>() + ((n * g.height + iy) * g.width + ix) * x.pitch + group * g.group_channels;
-            const int8_t* w = weight + ((o * g.kernel_height + ky) * g.kernel_width + kx) * g.group_channels;
-            for (int64_t c = 0; c < g.group_channels; ++c)
-              sum += static_cast<uint32_t>(((p[c] ^ x_form.flip) - x_form.zero) * w[c]);
+    const int64_t tasks = product.tasks();
+    const auto element = static_cast<int64_t>(dtype_size(y.dtype()));
+    args.pool.parallel_for(
+        products * tasks, product.cost_per_task(), [&](int64_t begin, int64_t end, int thread) {
+          std::byte* scratch = args.scratch + thread_offset + static_cast<size_t>(thread) * thread_bytes;
+          while (begin < end) {
+            const int64_t p = begin / tasks, first = begin % tasks,
+                          stop = std::min(tasks, first + end - begin);
+            const int64_t channel = p * product.packing.n;
+            ImageRows<uint8_t, QuantizedDotRows> source = rows;
+            source.image = x.as<uint8_t>() + p * merged * g.group_channels;
+            QuantizedOperands o;
+            if (plain) {
+              o.a = source.image;
+              o.a_pitch = x.pitch;
+            } else {
+              o.rows = &source;
+            }
+            o.a_end = end_of_bytes(x);
+            o.packed = packed + p * product.packing.bytes();
+            o.c = y.as<char>() + channel * element;
+            o.c_pitch = y.pitch;
+            if (residual != nullptr) {
+              o.residual = residual->as<uint8_t>() + channel;
+              o.residual_pitch = residual->pitch;
+            }
+            quantized_run(product, o, first, stop, scratch);
+            begin += stop - first;
           }
-        epilogue.store(sum, o, residual ? residual->as<uint8_t>() + m * residual->pitch + o : nullptr, y,
-                       m * y.pitch + o);
-      }
-    }
+        });
     return ok_status();
   }
-  const char* kernel_name() const override { return "quantized_conv2d_plain"; }
+  const char* kernel_name() const override { return product.kernels->name; }
 };
 
+// Few channels per group leave lanes idle: merging r groups fills them at the price of multiplying zeros.
+int64_t choose_merge(const QuantizedDotKernels& kernels, const ConvGeometry& g) {
+  int64_t best = 1;
+  double best_cost = 0;
+  for (int64_t r = 1; r <= g.group && r <= 16; ++r) {
+    if (g.group % r != 0) continue;
+    const int64_t vectors = (r * g.out_group_channels() + kernels.lanes - 1) / kernels.lanes;
+    const int64_t groups = (r * g.group_channels + kernels.kr - 1) / kernels.kr * g.taps();
+    // 8 groups stand for what a tile costs besides its multiply-adds, one per tap for its pointers.
+    const double cost = static_cast<double>(g.group / r * vectors * (groups + 8 + g.taps()));
+    if (r > 1 && cost >= best_cost) continue;
+    best = r;
+    best_cost = cost;
+  }
+  return best;
+}
+
 Status prepare(PrepareContext& ctx) {
-  auto step = std::make_unique<PlainStep>();
-  EDGEC_TRY(conv2d_geometry(ctx, &step->g, true));
+  ConvGeometry g;
+  EDGEC_TRY(conv2d_geometry(ctx, &g, true));
   EDGEC_TRY(want_constants(ctx, true));
-  EDGEC_TRY(step->epilogue.set(ctx, "x", step->g.out_channels));
-  step->x_form = stored_form(ctx.input(kQuantizedX), zero_point_of(ctx, "x"));
-  step->weight = static_cast<const int8_t*>(ctx.constant(kQuantizedWeight));
+  auto step = std::make_unique<ConvStep>();
+  const QuantizedDotKernels& kernels = quantized_dot_kernels(ctx.isa());
+  step->g = g;
+  step->merged = g.group == 1 ? 1 : choose_merge(kernels, g);
+  step->products = g.group / step->merged;
+  const int64_t channels = step->merged * g.group_channels, n = step->merged * g.out_group_channels();
+  QuantizedProduct& product = step->product;
+  product.kernels = &kernels;
+  product.m = g.batch * g.out_height * g.out_width;
+  std::vector<float> multipliers;
+  EDGEC_TRY(prepare_finish(ctx, "x", g.out_channels, &multipliers, &product.finish));
+  step->plain = g.taps() == 1 && g.stride_height == 1 && g.stride_width == 1 && g.pad_top == 0 &&
+                g.pad_left == 0 && g.pad_bottom == 0 && g.pad_right == 0;
+  size_t scratch = step->flipped.set(ctx, kernels);
+  const int32_t zero = zero_point_of(ctx, "x") + kernels.excess;
+  product.packing = quantized_packing(kernels, n, channels, g.taps());
+  if (!step->plain) {
+    step->rows.set(g, channels, step->flipped.needed ? g.channels : ctx.input_pitch(kQuantizedX), true,
+                   kernels.kr);
+    if (step->rows.contiguous)
+      product.packing = quantized_packing(kernels, n, channels * g.kernel_width, g.kernel_height);
+    const auto bytes = static_cast<size_t>(step->rows.padding_size());
+    auto* padding = static_cast<uint8_t*>(ctx.allocate_packed(bytes));
+    if (padding == nullptr) return ctx.out_of_memory(bytes);
+    std::memset(padding, zero, bytes);
+    step->rows.padding = padding;
+    product.max_taps = g.taps();
+    product.patch_bytes = step->rows.patch_size(kernels.mr);
+  }
+  quantized_plan(&product, static_cast<int>((ctx.threads() + step->products - 1) / step->products));
+
+  const size_t bytes = static_cast<size_t>(step->products * product.packing.bytes());
+  bool fresh = false;
+  auto* packed = static_cast<uint8_t*>(ctx.allocate_packed_weights(
+      kQuantizedWeight, packed_layout(ctx, kernels, product.packing, step->merged, zero), bytes, &fresh));
+  if (packed == nullptr) return ctx.out_of_memory(bytes);
+  if (fresh) {
+    const auto* weight = static_cast<const uint8_t*>(ctx.constant(kQuantizedWeight));
+    const auto* bias = static_cast<const int32_t*>(ctx.constant(kQuantizedBias));
+    const int64_t o = g.out_group_channels(), c = g.group_channels, taps = g.taps();
+    std::vector<uint8_t> expanded(step->merged > 1 ? static_cast<size_t>(n * channels * taps) : 0);
+    for (int64_t p = 0; p < step->products; ++p) {
+      QuantizedColumns columns;
+      columns.b = weight + p * n * taps * c;
+      if (step->merged > 1) {
+        // [merged O/g][taps][merged C/g] with zeros off the diagonal.
+        std::fill(expanded.begin(), expanded.end(), uint8_t{0});
+        for (int64_t r = 0; r < n * taps; ++r)
+          std::memcpy(expanded.data() + r * channels + r / taps / o * c, columns.b + r * c,
+                      static_cast<size_t>(c));
+        columns.b = expanded.data();
+      }
+      columns.n_step = channels * taps;
+      columns.a_zero = zero;
+      if (bias != nullptr) columns.bias = bias + p * n;
+      columns.multiplier = multipliers.data() + p * n;
+      quantized_pack(product.packing, columns, packed + static_cast<size_t>(p * product.packing.bytes()));
+    }
+  }
+  step->packed = packed;
+  ctx.release_constant(kQuantizedWeight);
+  step->thread_offset = scratch;
+  step->thread_bytes = product.scratch_bytes();
+  ctx.request_scratch(scratch + step->thread_bytes * static_cast<size_t>(ctx.threads()));
   ctx.set_step(std::move(step));
   return ok_status();
 }

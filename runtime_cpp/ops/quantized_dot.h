@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/quantized_dot/quantized_dot.h"
 #include "ops/quantized_bytes.h"
 
 namespace edgec {
@@ -99,40 +100,71 @@ inline Status product_multipliers(const PrepareContext& ctx, const char* prefix,
 }
 
 // Everything behind the sums.
-struct ProductEpilogue {
-  DType to = DType::kI8;
-  std::vector<float> multipliers;
-  std::vector<int32_t> bias;
-  float residual_multiplier = 0;
-  StoredBytes residual;
-  ByteRounding rounding;
+inline Status prepare_finish(const PrepareContext& ctx, const char* prefix, int64_t channels,
+                             std::vector<float>* multipliers, QuantizedFinish* finish) {
+  EDGEC_TRY(product_multipliers(ctx, prefix, channels, multipliers, &finish->residual_multiplier));
+  const DType to = dtype_from_name(ctx.attr_string("to").c_str());
+  finish->result = to == DType::kF32   ? ProductResult::kF32
+                   : to == DType::kI32 ? ProductResult::kI32
+                                       : ProductResult::kBytes;
+  finish->rounding = output_rounding(ctx);
+  if (ctx.has_input(kQuantizedResidual))
+    finish->residual = stored_form(ctx.input(kQuantizedResidual), zero_point_of(ctx, "residual"));
+  return ok_status();
+}
 
-  Status set(const PrepareContext& ctx, const char* prefix, int64_t channels) {
-    to = dtype_from_name(ctx.attr_string("to").c_str());
-    EDGEC_TRY(product_multipliers(ctx, prefix, channels, &multipliers, &residual_multiplier));
-    bias.assign(static_cast<size_t>(channels), 0);
-    if (ctx.has_input(kQuantizedBias))
-      std::memcpy(bias.data(), ctx.constant(kQuantizedBias), bias.size() * sizeof(int32_t));
-    if (ctx.has_input(kQuantizedResidual))
-      residual = stored_form(ctx.input(kQuantizedResidual), zero_point_of(ctx, "residual"));
-    rounding = output_rounding(ctx);
-    return ok_status();
+// What makes packed weights different: two uses of a constant share them only if all of this agrees.
+inline std::string packed_layout(const PrepareContext& ctx, const QuantizedDotKernels& kernels,
+                                 const QuantizedPacking& packing, int64_t merged, int32_t zero) {
+  return format_string("%s k %lld x %lld merged %lld zero %d bias %p scales %p %.9g %.9g %s", kernels.name,
+                       static_cast<long long>(packing.taps), static_cast<long long>(packing.k),
+                       static_cast<long long>(merged), zero, ctx.constant(kQuantizedBias),
+                       ctx.constant(kQuantizedWeightScale),
+                       scale_of(ctx, ctx.op().find_attr("a_scale") ? "a" : "x"), scale_of(ctx, "y"),
+                       ctx.attr_string("to").c_str());
+}
+
+// Where the memory of a tensor of bytes ends.
+inline const uint8_t* end_of_bytes(const TensorView& t) {
+  return t.as<uint8_t>() + std::max<int64_t>(t.rows() - 1, 0) * t.pitch + t.row_length();
+}
+
+// An activation that is not stored as the kernels want it, an input of the model mostly, is copied first.
+struct FlippedImage {
+  int input = kQuantizedX;
+  bool needed = false;
+  int64_t rows = 0, length = 0;
+  size_t offset = 0;  // in scratch
+
+  // Returns the bytes of scratch behind `at` that it takes.
+  size_t set(const PrepareContext& ctx, const QuantizedDotKernels& kernels, int which = kQuantizedX,
+             size_t at = 0) {
+    const TensorType& x = ctx.input(which);
+    input = which;
+    needed = x.excess128 != (kernels.excess != 0);
+    if (!needed) return 0;
+    offset = at;
+    length = x.shape.rank() == 0 ? 1 : x.shape.back();
+    rows = x.shape.elements() / std::max<int64_t>(length, 1);
+    return (static_cast<size_t>(rows * length) + 63) / 64 * 64;
   }
-  void store(uint32_t sum, int64_t channel, const uint8_t* r, const TensorView& y, int64_t at) const {
-    const size_t c = static_cast<size_t>(channel);
-    const auto acc = static_cast<int32_t>(sum + static_cast<uint32_t>(bias[c]));
-    if (to == DType::kI32) {
-      y.as<int32_t>()[at] = acc;
-      return;
-    }
-    float v = static_cast<float>(acc) * multipliers[c];
-    if (to == DType::kF32) {
-      y.as<float>()[at] = v;
-      return;
-    }
-    if (r != nullptr) v += static_cast<float>((*r ^ residual.flip) - residual.zero) * residual_multiplier;
-    v = std::nearbyint(std::min(std::max(v, rounding.low), rounding.high));
-    y.as<uint8_t>()[at] = static_cast<uint8_t>(static_cast<int32_t>(v) + rounding.zero);
+  TensorView view(const QuantizedDotKernels& kernels, const StepArgs& args) const {
+    TensorView x = *args.inputs[input];
+    if (!needed) return x;
+    auto* copy = reinterpret_cast<uint8_t*>(args.scratch + offset);
+    if (x.dense())
+      args.pool.parallel_for((rows * length + 4095) / 4096, 256, [&](int64_t begin, int64_t end, int) {
+        kernels.flip(x.as<uint8_t>() + begin * 4096, std::min(rows * length, end * 4096) - begin * 4096,
+                     copy + begin * 4096);
+      });
+    else
+      args.pool.parallel_for(rows, static_cast<double>(length) / 16, [&](int64_t begin, int64_t end, int) {
+        for (int64_t r = begin; r < end; ++r)
+          kernels.flip(x.as<uint8_t>() + r * x.pitch, length, copy + r * length);
+      });
+    x.data = copy;
+    x.pitch = length;
+    return x;
   }
 };
 
