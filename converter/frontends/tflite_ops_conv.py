@@ -213,7 +213,9 @@ def conv_3d_transpose(c: TfliteContext) -> Value:
     strides = [o.StrideD(), o.StrideH(), o.StrideW()]
     if [o.DilationDFactor(), o.DilationHFactor(), o.DilationWFactor()] != [1, 1, 1]:
         raise Unsupported("dilated 3-D transposed convolution")
-    sizes = c.sizes(x, "3-D transposed convolution")
+    sizes = c.dims(x)
+    if not all(isinstance(d, int) for d in sizes[1:]):
+        raise Unsupported("3-D transposed convolution over an open size", "give fixed sizes with --shape")
     before, after = [], []
     for i in range(3):
         begin = same_padding(wanted[1 + i], kernel[i], strides[i], 1)[0] if o.Padding() == SAME else 0
@@ -225,7 +227,7 @@ def conv_3d_transpose(c: TfliteContext) -> Value:
     for axis, stride in zip((1, 2, 3), strides):
         if stride == 1:
             continue
-        dims = c.sizes(x, "3-D transposed convolution")
+        dims = c.dims(x)
         spread = c.unsqueeze(x, [axis + 1])
         pads = [0] * (2 * spread.rank)
         pads[spread.rank + axis + 1] = stride - 1
