@@ -45,6 +45,26 @@ def _adaptive_average(x: Any, output_size: Any) -> Any:
     return cells(rows, x.shape[-2]) @ (x @ cells(columns, x.shape[-1]).transpose(0, 1))
 
 
+def _adaptive_maximum(x: Any, output_size: Any) -> tuple[Any, Any]:
+    """Maxima of the cells of a grid and their places in the image, cell by cell."""
+    import torch
+
+    height, width = x.shape[-2:]
+    rows, columns = output_size if len(output_size) == 2 else (output_size[0],) * 2
+    values, places = [], []
+    for i in range(rows):
+        top, bottom = i * height // rows, ((i + 1) * height + rows - 1) // rows
+        for j in range(columns):
+            left, right = j * width // columns, ((j + 1) * width + columns - 1) // columns
+            best, index = x[..., top:bottom, left:right].flatten(-2).max(-1)
+            across = right - left
+            row = torch.div(index, across, rounding_mode="floor")
+            values.append(best)
+            places.append((top + row) * width + left + index - row * across)
+    shape = (*x.shape[:-2], rows, columns)
+    return torch.stack(values, -1).view(shape), torch.stack(places, -1).view(shape)
+
+
 def _grouped_mm(x: Any, weight: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
     """Mixture of experts: rows up to offs[e] of x [T, K] meet weight[e] [K, N].
 
@@ -127,6 +147,7 @@ def _native_attention(
 
 _RULES: dict[str, Callable[..., Any]] = {
     "aten::adaptive_avg_pool2d": _adaptive_average,
+    "aten::adaptive_max_pool2d": _adaptive_maximum,
     "aten::_grouped_mm": _grouped_mm,
     "transformers::grouped_mm_fallback": _grouped_mm,
     "aten::_transformer_encoder_layer_fwd": _encoder_layer,

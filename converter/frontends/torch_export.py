@@ -343,13 +343,13 @@ def _module_strategies(
         ("torch.jit.trace", traced),
     ]
     if not symbols_of(shapes):
-        strategies.insert(2, ("operators as they run", lambda: _operators(module, args, kwargs)))
+        strategies.insert(2, ("operators as they run", lambda: operators(module, args, kwargs)))
     else:  # conditions on sizes that torch cannot prove for the whole range are left to the run
         strategies.insert(1, ("torch.export (deferred conditions)", lambda: program(deferred=True)))
     return strategies
 
 
-def _operators(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+def operators(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Sequence[str] = ()) -> bytes:
     """The operators that one call runs: decisions on values are taken as in this call, like jit.trace does.
 
     Unlike jit.trace, writes through views are followed, and outputs that are no tensors (caches) are left out.
@@ -370,8 +370,9 @@ def _operators(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         return tuple(flat_tensors(module(*positional, **named)))
 
     with quiet(), torch.no_grad():
-        graph = make_fx(call, tracing_mode="real", _error_on_data_dependent_ops=False)(*tensors)
-        names = [*(_argument_names(module, len(args)) or [""] * len(args)), *kwargs]
+        with portable_attention(), torch.jit.optimized_execution(False):
+            graph = make_fx(call, tracing_mode="real", _error_on_data_dependent_ops=False)(*tensors)
+        names = names or [*(_argument_names(module, len(args)) or [""] * len(args)), *kwargs]
         if len(names) == len(tensors) and all(names):
             rename_inputs(graph, names)
         return dynamo(torch.export.export(graph, tuple(tensors)))
@@ -431,6 +432,7 @@ def export_program(program: Any, args: tuple[Any, ...] | None = None, kwargs: di
     model, strategy = first_that_works(
         [
             ("torch.export program", lambda: dynamo(program)),
+            ("operators as they run", lambda: operators(callable_module, args, kwargs)),
             ("torch.jit.trace of the program", lambda: legacy(callable_module, args, [], len(outputs), ())),
         ],
         notes,

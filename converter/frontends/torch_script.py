@@ -9,11 +9,11 @@ from edgec.converter.errors import InvalidArgumentError, ShapeError, Unsupported
 from edgec.converter.frontends.shapes import InputShape, bind_shapes
 from edgec.converter.frontends.torch_export import (
     Exported,
-    dynamo,
     first_that_works,
     flat_tensors,
     legacy,
     make_inputs,
+    operators,
     quiet,
     symbols_of,
     to_numpy,
@@ -149,14 +149,6 @@ def _export(
         with torch.no_grad(), quiet():
             expected = module(*args)
     outputs = flat_tensors(expected)
-    is_script = isinstance(module, torch.jit.ScriptModule)
-
-    def converted() -> bytes:
-        from torch._export.converter import TS2EPConverter
-
-        with quiet():
-            program = TS2EPConverter(module, args, {}).convert()
-        return dynamo(program)
 
     def exported() -> bytes:
         return legacy(module, args, names, len(outputs), shapes)
@@ -167,9 +159,9 @@ def _export(
         return legacy(again, args, names, len(outputs), shapes)
 
     strategies = [("TorchScript exporter (traced again)", retraced)]
-    if is_script:
+    if isinstance(module, torch.jit.ScriptModule):
         strategies.insert(0, ("TorchScript exporter", exported))
-        if not symbols_of(shapes):
-            strategies.append(("TorchScript to torch.export", converted))
+    if not symbols_of(shapes):
+        strategies.append(("operators as they run", lambda: operators(module, args, {}, names)))
     model, strategy = first_that_works(strategies, notes)
     return Exported(model, strategy, [to_numpy(t) for t in args], [to_numpy(t) for t in outputs], notes, names)
