@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from edgec.converter.errors import BadFileError
+
+T = TypeVar("T")
 
 MAX_BYTES = 4 << 20  # the prototxt of a network of 1,000 layers has about 300 KB
 MAX_DEPTH = 32
@@ -102,14 +105,14 @@ class Message:
         return [value.text for value in self._scalars(name)]
 
     def integer(self, name: str, default: int | None = None) -> int:
-        return int(self._last(name, self.ints(name), default))
+        return self._last(name, self.ints(name), default)
 
     def number(self, name: str, default: float | None = None) -> float:
-        return float(self._last(name, self.floats(name), default))
+        return self._last(name, self.floats(name), default)
 
     def text(self, name: str, default: str | None = None) -> str:
         """A string or the name of an enumeration's value."""
-        return str(self._last(name, self.strings(name), default))
+        return self._last(name, self.strings(name), default)
 
     def flag(self, name: str, default: bool) -> bool:
         for value in reversed(list(self._scalars(name))):
@@ -118,7 +121,7 @@ class Message:
             raise self._bad(name, value, "true or false")
         return default
 
-    def _last(self, name: str, values: list[int] | list[float] | list[str], default: object) -> object:
+    def _last(self, name: str, values: list[T], default: T | None) -> T:
         if values:
             return values[-1]
         if default is None:

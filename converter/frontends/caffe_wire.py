@@ -136,10 +136,10 @@ def _blob(data: memoryview, owner: str) -> Blob:
     if raw is not None and not blob.pieces:
         if raw_type not in _RAW_TYPES:
             raise BadFileError(f"layer '{owner}': weights of raw type {raw_type}, expected 0 (f64), 1 (f32) or 2 (f16)")
-        kind = np.dtype(_RAW_TYPES[raw_type])
-        if len(raw) % kind.itemsize:
+        raw_kind = np.dtype(_RAW_TYPES[raw_type])
+        if len(raw) % raw_kind.itemsize:
             raise BadFileError(f"layer '{owner}': {len(raw)} bytes of weights are no whole number of values")
-        blob.pieces.append(np.frombuffer(raw, kind))
+        blob.pieces.append(np.frombuffer(raw, raw_kind))
     if not blob.shape and any(old.values()):
         blob.shape = list(old.values())
     if any(d < 0 or d > MAX_ELEMENTS for d in blob.shape) or math.prod(blob.shape) > MAX_ELEMENTS:

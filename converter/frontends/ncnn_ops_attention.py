@@ -55,9 +55,8 @@ def gemm(c: NcnnContext) -> Value:
         shapes = {0: [1], 1: [m], 2: [m, 1], 3: [m, n], 4: [1, n]}
         if kind not in shapes:
             raise c.bad(f"there is no broadcast type {kind}")
-        constants[2] = c.floats(shapes[kind], "matrix C")
-        if kind == 1:
-            constants[2] = constants[2].reshape(m, 1)
+        addend_data = c.floats(shapes[kind], "matrix C")
+        constants[2] = addend_data.reshape(m, 1) if kind == 1 else addend_data
     rest = list(c.many(0))
     operands: list[Value | None] = []
     for i, data in enumerate(constants):

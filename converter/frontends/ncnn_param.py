@@ -114,7 +114,7 @@ def _counts(path: Path, words: Sequence[str]) -> tuple[int, int]:
     return layers, blobs
 
 
-def _layer(path: Path, line: int, words: Sequence[str], text: str) -> Layer:
+def _layer(path: Path, line: int, words: list[str], text: str) -> Layer:
     where = f"{path.name}, line {line}"
     if len(words) < 4 or not all(w.isascii() and w.isdigit() and len(w) < 6 for w in words[2:4]):
         raise BadFileError(f"{where}: expected a type, a name, and the numbers of inputs and outputs")
