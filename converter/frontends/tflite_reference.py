@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgec.converter.check import OutputCheck, compare_outputs, random_inputs
-from edgec.converter.frontends.child_process import ChildFailure, Limits, child_main, run_child
+from edgec.converter.frontends.child_process import ChildError, Limits, child_main, run_child
 from edgec.converter.frontends.tflite_file import Quantization, TfliteFile
 from edgec.converter.frontends.tflite_import import entry_point
 
@@ -92,7 +92,7 @@ class TfliteReference:
             request = {"package": self._package, "outputs": [int(i) for i in self._output_indices]}
             try:
                 run_child(__name__, request, place, LIMITS, "the source model")
-            except ChildFailure as e:
+            except ChildError as e:
                 raise RuntimeError(e.text) from None
             with np.load(place / "outputs.npz") as found:
                 return [found[str(k)] for k in range(len(self._outputs))]
