@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from edgec.converter.ir.graph import Graph, Node, Value
+from edgec.converter.ir.graph import Graph, Node
 from edgec.converter.passes.pipeline import optimize
 from edgec.converter.writer import to_bytes
 from edgec.model import Model
 from edgec.quantize.algorithms.per_channel import channel_scales, round_nearest, with_room_for_bias
 from edgec.quantize.api import Settings
+from edgec.quantize.clone import clone
+from edgec.quantize.data import spread
 from edgec.quantize.insert import QuantizedWeight, channel_axis, insert
+from edgec.quantize.layerwise import Fit, fit
 from edgec.quantize.observers import OBSERVERS
+from edgec.quantize.observers.auto import choose
 from edgec.quantize.parameters import Range, Scale
 from edgec.quantize.placement import Placement, place
+from edgec.quantize.probe import Probe
 from edgec.quantize.separate import DOT, separate
 from edgec.quantize.statistics import TensorStatistics, collect
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[str, Array]
+
+# Samples for the measurement of ranges, and for the fit of rounding and biases, whose memory grows with them.
+PROBE_SAMPLES, FIT_SAMPLES = 16, 24
 
 
 @dataclass
@@ -38,9 +47,11 @@ class Quantizer:
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
     placement: Placement = field(default_factory=Placement)
     ranges: dict[str, Range] = field(default_factory=dict)  # by tensor name
+    methods: dict[str, str] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)  # by node name
     biases: dict[str, Array] = field(default_factory=dict)
+    fit: Fit = field(init=False)
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Passes progress on to whoever asked for it."""
@@ -65,14 +76,19 @@ class Quantizer:
     def choose(self) -> None:
         """Placement, ranges and scales, weights and biases."""
         self.placement = place(self.graph, self.options.keep_float)
-        observer = OBSERVERS["mse" if self.options.method == "auto" else self.options.method]
-        for leader in self.placement.leaders:
+        probe = None
+        if self.options.method == "auto" and self.placement.tensors:
+            probe = Probe(self.graph, self.placement, self.few(PROBE_SAMPLES), self.options.threads)
+        leaders = self.placement.leaders
+        for i, leader in enumerate(leaders):
             members = self.placement.members(leader)
-            merged = observer(self.statistics[members[0].name])
-            for v in members[1:]:
-                merged = merged.union(observer(self.statistics[v.name]))
+            proposals = {
+                name: _union(observer(self.statistics[v.name]) for v in members) for name, observer in OBSERVERS.items()
+            }
+            method = self.options.method if probe is None else choose(probe, leader.name, proposals)
             for v in members:
-                self.ranges[v.name] = merged
+                self.ranges[v.name], self.methods[v.name] = proposals[method], method
+            self.tell("ranges", i + 1, len(leaders))
         self.scales = {name: Scale.of(r) for name, r in self.ranges.items()}
         for node in self.dots():
             weight, bias = constants_of(node)
@@ -84,6 +100,25 @@ class Quantizer:
             self.weights[node.name] = round_nearest(weight, scales, axis)
             if bias is not None:
                 self.biases[node.name] = bias
+
+    def refine(self) -> None:
+        """Rounding and biases that fit the inputs which each layer really gets; errors of all tensors."""
+        self.fit = fit(
+            self.graph,
+            self.placement,
+            self.scales,
+            self.weights,
+            self.biases,
+            self.few(FIT_SAMPLES),
+            learn_rounding=self.options.adaround is not False,
+            correct_bias=self.options.bias_correction,
+            progress=lambda i, n: self.tell("fit", i, n),
+        )
+        self.weights, self.biases = self.fit.weights, self.fit.biases
+
+    def few(self, count: int) -> list[Feeds]:
+        """At most `count` of the samples, spread evenly."""
+        return [self.samples[i] for i in spread(len(self.samples), count)]
 
     def dots(self) -> list[Node]:
         """Convolutions and products that compute in integers, in order."""
@@ -107,36 +142,6 @@ class Quantizer:
         return graph, report
 
 
-@dataclass
-class Twins:
-    """Original -> copy."""
-
-    nodes: dict[Node, Node] = field(default_factory=dict)
-    values: dict[Value, Value] = field(default_factory=dict)
-
-
-def clone(graph: Graph) -> tuple[Graph, Twins]:
-    """A graph that can be edited without the original; constants share their memory."""
-    copy, twins = Graph(graph.name), Twins()
-    copy.symbols, copy.probes = dict(graph.symbols), [dict(p) for p in graph.probes]
-    copy.metadata = dict(graph.metadata)
-    for v in graph.inputs:
-        made = copy.add_input(v.name, v.declared_dtype or v.dtype, v.declared_shape)
-        twins.values[v] = made
-    for v in graph.constants():
-        assert v.data is not None
-        twins.values[v] = copy.constant(v.name, v.data)
-    for n in graph.nodes:
-        inputs = [None if v is None else twins.values[v] for v in n.inputs]
-        made_outputs = copy.add(n.op, inputs, n.attrs, [v.name for v in n.outputs], n.name, n.source)
-        twins.values.update(zip(n.outputs, made_outputs))
-        producer = made_outputs[0].producer
-        assert producer is not None
-        twins.nodes[n] = producer
-    copy.set_outputs(twins.values[v] for v in graph.outputs)
-    return copy, twins
-
-
 def unique_node_names(graph: Graph) -> None:
     """Decisions are kept by node name, which the IR does not promise to be unique."""
     seen: set[str] = set()
@@ -145,6 +150,10 @@ def unique_node_names(graph: Graph) -> None:
         while node.name in seen:
             node.name, i = f"{base}_{i}", i + 1
         seen.add(node.name)
+
+
+def _union(ranges: Iterable[Range]) -> Range:
+    return functools.reduce(Range.union, ranges)
 
 
 def constants_of(node: Node) -> tuple[Array, Array | None]:
@@ -165,6 +174,7 @@ def quantize_graph(
     q = Quantizer(graph, samples, options)
     q.observe()
     q.choose()
+    q.refine()
     final, passes = q.finished()
     document: dict[str, Any] = {**(report or {}), "quantization": {"seconds": round(time.perf_counter() - start, 3)}}
     document["operators"] = {**document.get("operators", {}), "after": passes.operators_after}
