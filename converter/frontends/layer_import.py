@@ -234,7 +234,10 @@ class LayerImporter:
             self._problem(layer.type, f"{e.reason}{': ' + e.advice if e.advice else ''}", layer.where)
             results = [None] * len(layer.outputs)
         except GraphError as e:
-            raise ShapeError(f"{layer.type} {layer.where} does not fit its inputs: {e}") from None
+            # The operator's own words, without the place that stands in front of them.
+            raise ShapeError(
+                f"{layer.type} {layer.where} does not fit its inputs: {str(e).split(': ', 1)[-1]}"
+            ) from None
         if len(results) != len(layer.outputs):
             raise BadFileError(f"{layer.type} {layer.where} has {len(layer.outputs)} outputs, expected {len(results)}")
         for out, name, value in zip(layer.outputs, names, results):

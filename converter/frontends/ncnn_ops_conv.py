@@ -111,18 +111,30 @@ def _convolution(c: NcnnContext, group: int, one_dimensional: bool) -> Value:
     if c.channels(x) != per_group * group:
         raise c.bad(f"its weight is for {per_group * group} channels, its input has {c.channels(x)}")
     check_groups(c, per_group * group, outputs, group)
-    if weight.dtype != np.int8 or scales is None:
-        if weight.dtype == np.int8:
-            raise c.bad("its weight is int8 without scales")
-        kernel, bias_value = kernel_of(c, weight), optional(c, bias)
+    if scales is None:
+        kernel, bias_value = kernel_of(c, _real(c, weight)), optional(c, bias)
     else:
         scale = np.repeat(scales.weight, outputs // len(scales.weight))
+        weight = _quantized(weight, scale)
         x = fake_quantized(c, x, scales.x)
         kernel = _int8(c, np.ascontiguousarray(weight.transpose(0, 2, 3, 1)), scale)
         bias_value = None if bias is None else dequantized_bias(c, bias, scales.x * scale)
     y = conv2d(c, x, kernel, bias_value, w.strides, w.dilations, w.explicit(c, x), group, c.p.number(18, 0.0))
     y = c.activate(y)
     return y if scales is None or scales.y is None else fake_quantized(c, y, scales.y)
+
+
+def _real(c: NcnnContext, weight: np.ndarray) -> np.ndarray:
+    if weight.dtype == np.int8:
+        raise c.bad("its weight is int8 without scales")
+    return weight
+
+
+def _quantized(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """i8 weights. A file with scales may still hold f32 ones, which ncnn quantizes when it loads them."""
+    if weight.dtype == np.int8:
+        return weight
+    return np.clip(np.rint(weight * scale.reshape(-1, *[1] * (weight.ndim - 1))), -127, 127).astype(np.int8)
 
 
 def _int8(c: NcnnContext, weight: np.ndarray, scale: np.ndarray) -> Value:
@@ -212,13 +224,9 @@ def inner_product(c: NcnnContext) -> Value:
         x = c.reshape(x, [c.dim(x, 0), c.mul(1, *c.dims(x)[1:])])
     if x.shape[-1] != columns:
         raise c.bad(f"its weight is for {columns} values, its input has {x.shape[-1]}")
-    if weight.dtype != np.int8 or scales is None:
-        if weight.dtype == np.int8:
-            raise c.bad("its weight is int8 without scales")
-        return c.activate(matrix(c, x, weight, bias))
+    if scales is None:
+        return c.activate(matrix(c, x, _real(c, weight), bias))
     x = fake_quantized(c, x, scales.x)
-    kernel = c.transpose(_int8(c, weight, scales.weight), [1, 0])
-    y = c.emit("MatMul", [x, kernel])
-    if bias is not None:
-        y = c.emit("Add", [y, dequantized_bias(c, bias, scales.x * scales.weight)])
-    return c.activate(y)
+    kernel = c.transpose(_int8(c, _quantized(weight, scales.weight), scales.weight), [1, 0])
+    addend = None if bias is None else dequantized_bias(c, bias, scales.x * scales.weight)
+    return c.activate(c.emit("MatMul", [x, kernel, addend]))

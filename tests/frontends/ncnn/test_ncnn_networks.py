@@ -41,7 +41,7 @@ def _quantized(x: Array, scale: Array | float) -> Array:
     return np.clip(np.rint(x * scale), -128, 127) / scale
 
 
-@pytest.mark.parametrize("kind", ["conv", "depthwise", "depthwise_shared", "requantized", "inner"])
+@pytest.mark.parametrize("kind", ["conv", "floats", "depthwise", "depthwise_shared", "requantized", "inner"])
 def test_int8_layers(kind: str, tmp_path: Path, rng: np.random.Generator) -> None:
     """The dequantized network, with ncnn's own scales; bias in units of the products."""
     x = rng.standard_normal((1, 4, 5, 6)).astype(np.float32)
@@ -50,7 +50,8 @@ def test_int8_layers(kind: str, tmp_path: Path, rng: np.random.Generator) -> Non
     q = rng.integers(-127, 128, shape, np.int8)
     scales = rng.uniform(50, 200, 1 if kind == "depthwise_shared" else 4).astype(np.float32)
     bias, x_scale, y_scale = rng.standard_normal(4).astype(np.float32), np.float32(40), np.float32(3)
-    data = tagged(q) + raw(bias) + raw(scales) + raw(x_scale[None])
+    stored = (q / scales.reshape(-1, 1, 1, 1)).astype(np.float32) if kind == "floats" else q
+    data = tagged(stored) + raw(bias) + raw(scales) + raw(x_scale[None])
     w = q / scales.astype(np.float64).reshape(-1, *[1] * (q.ndim - 1))
     unit = float(x_scale) * np.broadcast_to(scales.astype(np.float64), 4)
     rounded = np.rint(bias * unit) / unit
