@@ -68,17 +68,15 @@ def command(
     _print(ui, results)
 
 
-_WEIGHTS = {".param": ".bin", ".prototxt": ".caffemodel"}
-
-
 def _openable(path: Path, shapes: tuple[str, ...], ui: Ui) -> Any:
     """The path, or the model converted from it where only edgec runs the format."""
-    suffix = path.suffix.lower()
-    if suffix not in _WEIGHTS:
+    from edgec.converter.frontends import layer_files
+
+    if not layer_files.is_definition(path):
         return path
     import edgec
 
-    missing = not path.with_suffix(_WEIGHTS[suffix]).is_file()
+    missing = layer_files.lacks_weights(path)
     model = edgec.convert(path, shapes=list(shapes) or None, check=False, random_weights=missing, seed=ui.seed)
     if missing:
         ui.note(f"{path.name}: its weights are random")

@@ -74,12 +74,15 @@ def command(operator: str | None, missing: bool, shapes: tuple[str, ...], markdo
 def _coverage(source: Path, missing: bool, shapes: list[str], ui: Ui) -> None:
     """Imports the model without writing anything and lists what stands in the way."""
     import edgec
+    from edgec.converter.frontends import layer_files
     from edgec.errors import UnsupportedError
 
     gaps: tuple[UnsupportedOp, ...] = ()
     operators: dict[str, int] = {}
     try:
         options: dict[str, Any] = {"shapes": shapes} if shapes else {}
+        if layer_files.lacks_weights(source):
+            options["random_weights"] = True  # they change no operator
         model = edgec.convert(source, check=False, **options)
         for row in model.report.get("ops", []):
             operators[row["op"]] = row["edgec"]

@@ -20,11 +20,22 @@ def is_layer_format(kind: Kind) -> bool:
     return kind in _SUFFIXES
 
 
+def is_definition(path: Path) -> bool:
+    """By its name the definition of a Caffe or ncnn network."""
+    return path.suffix.lower() in (text for text, _ in _SUFFIXES.values())
+
+
+def lacks_weights(path: Path) -> bool:
+    """A definition without a file of the same name that holds its weights."""
+    found = [binary for text, binary in _SUFFIXES.values() if text == path.suffix.lower()]
+    return bool(found) and not path.with_suffix(found[0]).is_file()
+
+
 def definition_first(
     source: str | os.PathLike[str], weights: str | os.PathLike[str] | None
 ) -> tuple[str | os.PathLike[str], str | os.PathLike[str] | None]:
     """The two files of a pair in order: the bytes of an ncnn .bin do not say what it is."""
-    if weights is not None and Path(weights).suffix.lower() in (text for text, _ in _SUFFIXES.values()):
+    if weights is not None and is_definition(Path(weights)):
         return weights, source
     return source, weights
 
