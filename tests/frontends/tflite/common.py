@@ -28,10 +28,10 @@ def one_op(name: str, inputs: list[Any], outputs: list[tuple[Any, str]], options
     for item in inputs:
         if item is None:
             places.append(-1)
-        elif isinstance(item, Feed):
-            places.append(g.input(item.array.shape, item.array.dtype.name, **item.more))
         elif isinstance(item, Fixed):
             places.append(g.const(item.array, **item.more))
+        elif isinstance(item, Feed):
+            places.append(g.input(item.array.shape, item.array.dtype.name, **item.more))
         else:
             places.append(g.const(np.asarray(item)))
     g.outputs = [g.tensor(o[0], o[1], **(o[2] if len(o) > 2 else {})) for o in outputs]
