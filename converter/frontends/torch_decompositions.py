@@ -65,6 +65,16 @@ def _adaptive_maximum(x: Any, output_size: Any) -> tuple[Any, Any]:
     return torch.stack(values, -1).view(shape), torch.stack(places, -1).view(shape)
 
 
+def _convolution(
+    x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any,
+    groups: int, *switches: Any,
+) -> Any:  # fmt: skip
+    """What jit.trace records for a convolution: the public operator and switches for kernels."""
+    import torch
+
+    return torch.convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+
+
 def _grouped_mm(x: Any, weight: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
     """Mixture of experts: rows up to offs[e] of x [T, K] meet weight[e] [K, N].
 
@@ -147,6 +157,7 @@ def _native_attention(
 
 _RULES: dict[str, Callable[..., Any]] = {
     "aten::adaptive_avg_pool2d": _adaptive_average,
+    "aten::_convolution": _convolution,
     "aten::adaptive_max_pool2d": _adaptive_maximum,
     "aten::_grouped_mm": _grouped_mm,
     "transformers::grouped_mm_fallback": _grouped_mm,
