@@ -8,7 +8,8 @@ import numpy as np
 
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, rewrite
-from edgec.converter.passes.match import only_use, producer
+from edgec.converter.passes.fuse_pad import spatial_pads
+from edgec.converter.passes.match import array, only_use, producer
 from edgec.converter.passes.quantized import (
     Array,
     Limits,
@@ -138,11 +139,26 @@ def limits_with_activation(dot: Node, limits: Limits, y: Scaled) -> Limits | Non
 def fold_quantized_convolution_f32(graph: Graph, node: Node) -> Patch | None:
     """Conv2d(DQ(x), DQ(weight), bias) whose result stays f32 -> QuantizedConv2d to f32, then residual and activation."""
     parts = Parts(node)
-    if parts.why or node.input(4 if node.op == "Conv2d" else 3) is not None:
+    if parts.why:
         return None
     patch = Patch(graph, f"{node.op} in integers, result in f32", node)
     y = patch.add(f"Quantized{node.op}", parts.inputs(patch, node), {**parts.attrs, "to": "f32"}, name=node.name)
     return patch.replace(node.outputs[0], finish_f32(patch, node, y))
+
+
+@rewrite("fuse-quantized-pad", ops=("QuantizedConv2d",), stages=("finish",))
+def fuse_quantized_pad(graph: Graph, node: Node) -> Patch | None:
+    """QuantizedConv2d(Pad(x, zero point)) -> its own pads."""
+    pad = producer(node.inputs[0], "Pad")
+    pads = None if pad is None or pad.attr("mode") != "constant" else spatial_pads(pad)
+    if pad is None or pads is None:
+        return None
+    value = np.zeros(1) if pad.input(2) is None else array(pad.input(2))
+    if value is None or int(value.reshape(-1)[0]) != node.attr("x_zero_point"):
+        return None
+    patch = Patch(graph, "Pad into QuantizedConv2d", node, [pad])
+    attrs = {**node.attrs, "pads": [p + q for p, q in zip(node.attr("pads"), pads)]}
+    return patch.replace(node.outputs[0], patch.add(node.op, [pad.inputs[0], *node.inputs[1:]], attrs, name=node.name))
 
 
 _ACTIVATIONS = {
@@ -159,7 +175,9 @@ def finish_f32(patch: Patch, node: Node, y: Value) -> Value:
     if residual is not None and before:
         y = patch.add("Add", [y, residual])
     name = node.attr("activation")
-    if name != "none":
+    if name == "prelu":
+        y = patch.add("PRelu", [y, node.inputs[3 if node.op == "ConvTranspose2d" else 4]])
+    elif name != "none":
         alpha, beta = node.attr("activation_alpha"), node.attr("activation_beta")
         attrs: dict[str, Any] = {}
         if name == "clip":

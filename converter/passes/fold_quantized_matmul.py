@@ -101,7 +101,7 @@ def fold_quantized_matmul(graph: Graph, node: Node) -> Patch | None:
 def fold_quantized_matmul_f32(graph: Graph, node: Node) -> Patch | None:
     """MatMul(DQ(a), DQ(b), bias) whose result stays f32 -> QuantizedMatMul to f32, then residual and activation."""
     parts = Parts(node)
-    if parts.why or node.input(4) is not None:
+    if parts.why:
         return None
     patch = Patch(graph, "MatMul in integers, result in f32", node)
     y = patch.add("QuantizedMatMul", parts.inputs(patch, node), {**parts.attrs, "to": "f32"}, name=node.name)

@@ -37,9 +37,9 @@ def _reason(node: Node) -> str:
     if _integer(node) or not node.outputs or not all(v.types and v.dtype == "f32" for v in node.outputs):
         return ""
     if node.op in convolution.CONVOLUTIONS:
-        return convolution.Parts(node).why or "its activation has a slope per channel"
+        return convolution.Parts(node).why
     if node.op == "MatMul":
-        return matmul.Parts(node).why or "its activation has a slope per channel"
+        return matmul.Parts(node).why
     if node.op in _RECURRENT:
         return f"{node.op} has no integer operator"
     activations = [v for v in node.inputs if (q := producer(v, "DequantizeLinear")) is not None and not _constant(q)]

@@ -18,7 +18,7 @@ _PADDED = ("Conv2d", "AvgPool2d", "MaxPool2d")
 _NOT_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs", "Softplus")
 
 
-def _spatial_pads(pad: Node) -> list[int] | None:
+def spatial_pads(pad: Node) -> list[int] | None:
     """[top, left, bottom, right] when only H and W of an NHWC tensor are padded, and by no negative amount."""
     x = pad.inputs[0]
     amounts = array(pad.inputs[1])
@@ -91,7 +91,7 @@ def fuse_pad(graph: Graph, node: Node) -> Patch | None:
     if pad is None or pad.attr("mode") != "constant" or quantized(node) or quantized(pad):
         return None
     value = 0.0 if pad.input(2) is None else scalar(pad.input(2))
-    more = _spatial_pads(pad)
+    more = spatial_pads(pad)
     if value is None or more is None:
         return None
     x = pad.inputs[0]
