@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgec.converter.frontends.caffe_context import CaffeContext
 from edgec.converter.frontends.caffe_registry import CAFFE
 from edgec.converter.frontends.caffe_text import Message
@@ -117,14 +119,14 @@ def pooling(c: CaffeContext) -> Value | list[Value]:
     if any(pad >= k for pad, k in zip(pads, kernel)):
         raise c.bad(f"pad {pads[:2]} must be smaller than the kernel {kernel}")
     ceil = p.text("round_mode", "CEIL") in ("CEIL", "0") and p.flag("ceil_mode", True)
-    if ceil and not any(pads) and _window_outside(c.fixed(x)[2:], kernel, strides):
+    if ceil and not any(pads) and _window_outside(x.shape[2:], kernel, strides):
         raise Unsupported("a pooling window that lies outside the image", "Caffe's result there is not defined")
     return pool2d(c, x, average, kernel, strides, pads, ceil)
 
 
-def _window_outside(sizes: list[int], kernel: list[int], strides: list[int]) -> bool:
-    """Rounded up, strides longer than the kernel place a last window behind the image."""
-    return any(-(-max(n - k, 0) // s) * s >= n for n, k, s in zip(sizes, kernel, strides))
+def _window_outside(sizes: Sequence[int | None], kernel: list[int], strides: list[int]) -> bool:
+    """Rounded up, strides longer than the kernel may place a last window behind the image."""
+    return any(s > k and (n is None or -(-max(n - k, 0) // s) * s >= n) for n, k, s in zip(sizes, kernel, strides))
 
 
 @CAFFE.layer("SPP")

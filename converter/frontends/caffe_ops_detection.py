@@ -33,12 +33,12 @@ def _sizes(c: CaffeContext, p: Message, name: str) -> tuple[float, float] | None
 @CAFFE.layer("PriorBox")
 def prior_box(c: CaffeContext) -> Value:
     x, p = c.ranked(c.many()[0], 4), c.param("prior_box_param")
-    height, width = c.fixed(x)[2:]
+    height, width = c.fixed(x, 2)
     image = _sizes(c, p, "img_size") if "img_size" in p else _sizes(c, p, "img")
     if image is None:
         if len(c.inputs) < 2:
             raise c.bad("gives neither the image as second input nor its size")
-        image = tuple(c.fixed(c.ranked(c.need(1), 4))[2:])  # type: ignore[assignment]
+        image = tuple(c.fixed(c.ranked(c.need(1), 4), 2))  # type: ignore[assignment]
     assert image is not None
     variances = p.floats("variance") or [0.1]
     priors = Priors(

@@ -127,7 +127,7 @@ def _along(c: CaffeContext, x: Value, value: Value, axis: int) -> Value:
 
 def _covered(c: CaffeContext, x: Value, axis: int, count: int) -> list[int]:
     """The sizes of the axes that a learned scale or bias covers."""
-    sizes = c.fixed(x)[axis:] if count < 0 else [c.channels(x, axis + i) for i in range(count)]
+    sizes = c.fixed(x, axis) if count < 0 else [c.channels(x, axis + i) for i in range(count)]
     if axis + len(sizes) > x.rank:
         raise c.bad(f"{count} axes from axis {axis} of {list(x.shape)}")
     return sizes

@@ -96,17 +96,20 @@ def crop(c: CaffeContext) -> Value:
     x, reference = c.many(2)[:2]
     p = c.param("crop_param")
     axis = c.normalize_axis(p.integer("axis", 2), x.rank)
-    wanted, sizes = c.fixed(reference)[axis:], c.fixed(x)[axis:]
+    wanted, sizes = c.dims(reference)[axis:], c.dims(x)[axis:]
     offsets = p.ints("offset") or [0]
     if len(offsets) == 1:
         offsets = offsets * len(wanted)
     if len(wanted) != len(sizes) or len(offsets) != len(wanted):
         raise c.bad(f"{len(offsets)} offsets to cut {list(x.shape)} to {list(reference.shape)} from axis {axis}")
-    if any(o < 0 or o + w > n for o, w, n in zip(offsets, wanted, sizes)):
-        raise c.bad(f"cannot cut {sizes} to {wanted} at {offsets}")
-    if wanted == sizes:
+    known = [(o, w, n) for o, w, n in zip(offsets, wanted, sizes) if isinstance(w, int) and isinstance(n, int)]
+    if any(o < 0 or o >= 2**31 for o in offsets) or any(o + w > n for o, w, n in known):
+        raise c.bad(f"cannot cut {list(x.shape)} to {list(reference.shape)} at {offsets} from axis {axis}")
+    if len(known) == len(wanted) and wanted == sizes:
         return x
-    return c.slice(x, offsets, [o + w for o, w in zip(offsets, wanted)], list(range(axis, x.rank)))
+    ends = c.shape_vector([c.plus(o, w) for o, w in zip(offsets, wanted)])
+    axes = list(range(axis, x.rank))
+    return c.emit("Slice", [x, c.i64(offsets), ends, c.i64(axes), c.i64([1] * len(axes))])
 
 
 @CAFFE.layer("Tile")
@@ -172,14 +175,14 @@ def interp(c: CaffeContext) -> Value:
     begin, end = p.integer("pad_beg", 0), p.integer("pad_end", 0)
     if begin > 0 or end > 0:
         raise c.bad(f"pad_beg {begin} and pad_end {end} must not be positive")
-    sizes = c.fixed(x)[2:]
+    sizes = c.fixed(x, 2)
     if begin or end:
         sizes = positive(c, "the size without its border", [n + begin + end for n in sizes])
         x = c.slice(x, [-begin] * 2, [n - begin for n in sizes], [2, 3])
     zoom, shrink = p.integer("zoom_factor", 1), p.integer("shrink_factor", 1)
     positive(c, "zoom_factor and shrink_factor", [zoom, shrink])
     if len(c.inputs) == 2:
-        wanted = c.fixed(c.need(1))[2:]
+        wanted = c.fixed(c.need(1), 2)
     elif "height" in p or "width" in p:
         wanted = [p.integer("height"), p.integer("width")]
     else:

@@ -89,11 +89,11 @@ class LayerContext(Context):
             raise self.bad(f"its input '{x.name}' has shape {list(x.shape)}, expected {expected} dimensions")
         return x
 
-    def fixed(self, x: Value) -> list[int]:
-        """The shape, where a handler needs every size."""
-        if any(d is None for d in x.shape):
+    def fixed(self, x: Value, first: int = 0) -> list[int]:
+        """The sizes from axis `first` on, where a handler needs them as numbers."""
+        if any(d is None for d in x.shape[first:]):
             raise Unsupported(f"{self.op} over symbolic sizes", "give fixed sizes with --shape")
-        return [int(d) for d in x.shape if d is not None]
+        return [int(d) for d in x.shape[first:] if d is not None]
 
     def channels(self, x: Value, axis: int = 1) -> int:
         size = x.shape[axis] if axis < x.rank else None

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from edgec.converter.frontends.layer_import import LayerContext
-from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.ir.graph import Value
 
 
@@ -164,17 +163,9 @@ def resize(
     c: LayerContext, x: Value, sizes: Sequence[int], mode: str, coordinate: str, nearest: str = "floor"
 ) -> Value:
     """Resamples H and W of [N, C, H, W] to fixed sizes."""
-    batch = x.shape[0]
-    channels = c.channels(x)
-    if batch is None:
-        raise Unsupported("resizing with a symbolic batch", "give a fixed batch with --shape")
-    attrs = {
-        "mode": mode,
-        "coordinate": coordinate,
-        "nearest_mode": nearest,
-        "sizes": [batch, *positive(c, "the output size", sizes), channels],
-    }
-    return c.from_nhwc(c.emit("Resize", [c.to_nhwc(x)], attrs), 4)
+    attrs: dict[str, Any] = {"mode": mode, "coordinate": coordinate, "nearest_mode": nearest}
+    wanted = [c.dim(x, 0), *positive(c, "the output size", sizes), c.channels(x)]
+    return c.from_nhwc(c.emit("Resize", [c.to_nhwc(x), c.shape_vector(wanted)], attrs), 4)
 
 
 def reduce(c: LayerContext, op: str, x: Value, axes: Sequence[int], keepdims: bool) -> Value:

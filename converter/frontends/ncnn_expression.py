@@ -72,6 +72,6 @@ def _size(c: LayerContext, inputs: Sequence[Value], word: str) -> int:
     index, letter = int(word[0]), word[1]
     if index >= len(inputs):
         raise c.bad(f"'{word}' of {len(inputs)} inputs")
-    sizes = c.fixed(inputs[index])[1:]
+    sizes = c.fixed(inputs[index], 1)
     names = {1: "w", 2: "hw", 3: "chw", 4: "cdhw"}.get(len(sizes), "")
     return sizes[names.index(letter)] if letter in names else 1

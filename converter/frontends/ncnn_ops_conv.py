@@ -29,7 +29,7 @@ class Window:
         """Pads as numbers."""
         if self.pads[0] not in (SAME_UPPER, SAME_LOWER):
             return self.pads
-        sizes = ([1] if x.rank == 3 else []) + c.fixed(x)[2:]
+        sizes = ([1] if x.rank == 3 else []) + c.fixed(x, 2)
         begin, end = [], []
         for size, kernel, stride, dilation in zip(sizes, self.kernel, self.strides, self.dilations):
             total = max(dilation * (kernel - 1) + 1 + (size - 1) // stride * stride - size, 0)
@@ -196,7 +196,7 @@ def _transposed_pads(
         return w.pads, [0] * 4
     if min(wanted) <= 0:
         return [0] * 4, [0] * 4
-    sizes = ([1] if x.rank == 3 else []) + c.fixed(x)[2:]
+    sizes = ([1] if x.rank == 3 else []) + c.fixed(x, 2)
     begin, end = [], []
     for i, size in enumerate(sizes):
         full = (size - 1) * w.strides[i] + w.dilations[i] * (w.kernel[i] - 1) + 1 + extra[i]

@@ -19,12 +19,12 @@ from edgec.converter.ir.graph import Value
 def prior_box(c: NcnnContext) -> Value:
     p, inputs = c.p, c.many()
     x = c.ranked(inputs[0], 4)
-    height, width = c.fixed(x)[2:]
+    height, width = c.fixed(x, 2)
     image = [p.integer(10, 0), p.integer(9, 0)]
     if NOTHING in image:
         if len(inputs) < 2:
             raise Unsupported("prior boxes in the form of MXNet")
-        other = c.fixed(c.ranked(inputs[1], 4))[2:]
+        other = c.fixed(c.ranked(inputs[1], 4), 2)
         image = [o if i == NOTHING else i for i, o in zip(image, other)]
     step = [p.number(12, NOTHING), p.number(11, NOTHING)]
     for i, (size, cells) in enumerate(zip(image, (height, width))):

@@ -43,7 +43,15 @@ def memory_data(c: NcnnContext) -> Value:
 def concat(c: NcnnContext) -> Value:
     inputs = c.many()
     axis = c.axis_of(inputs[0], c.p.integer(0, 0))
-    return c.emit("Concat", inputs, {"axis": axis}) if len(inputs) > 1 else inputs[0]
+    if len(inputs) == 1:
+        return inputs[0]
+    several = [v for v in inputs if v.shape[0] != 1]
+    if several and len(several) < len(inputs):  # constants of the file have a batch of 1
+        batch = c.dim(several[0], 0)
+        inputs = [
+            c.emit("Expand", [v, c.shape_vector([batch, *c.dims(v)[1:]])]) if v.shape[0] == 1 else v for v in inputs
+        ]
+    return c.emit("Concat", inputs, {"axis": axis})
 
 
 @NCNN.layer("Slice")
@@ -131,20 +139,20 @@ def _orders(count: int) -> list[list[int]]:
 @NCNN.layer("Crop")
 def crop(c: NcnnContext) -> Value:
     x = c.many()[0]
-    names, sizes = letters(x), c.fixed(x)[1:]
-    starts, ends = c.p.integers(9), c.p.integers(10)
+    names, starts, ends = letters(x), c.p.integers(9), c.p.integers(10)
     if c.p.text(19) and c.p.text(20):
         starts, ends = evaluate(c, c.p.text(19), c.many()), evaluate(c, c.p.text(20), c.many())
         axes = evaluate(c, c.p.text(21), c.many()) if c.p.text(21) else list(range(len(starts)))
         return _cut(c, x, starts, ends, axes)
     if starts and ends:
-        return _cut(c, x, starts, ends, c.p.integers(11) or list(range(len(sizes))))
+        return _cut(c, x, starts, ends, c.p.integers(11) or list(range(x.rank - 1)))
+    sizes = c.fixed(x, 1)
     offset = {"w": c.p.integer(0, 0), "h": c.p.integer(1, 0), "d": c.p.integer(13, 0), "c": c.p.integer(2, 0)}
     size = {"w": c.p.integer(3, 0), "h": c.p.integer(4, 0), "d": c.p.integer(14, 0), "c": c.p.integer(5, 0)}
     behind = {"w": c.p.integer(6, 0), "h": c.p.integer(7, 0), "d": c.p.integer(15, 0), "c": c.p.integer(8, 0)}
     if not any(size.values()) and not any(behind.values()):  # to the sizes of a second input
         reference = c.many(2)[1]
-        other = dict(zip(letters(reference), c.fixed(reference)[1:]))
+        other = dict(zip(letters(reference), c.fixed(reference, 1)))
         if len(other) != len(sizes) and "c" in names:
             other["c"] = sizes[0] - offset["c"]
         size = {n: other.get(n, 1) for n in names}
@@ -199,14 +207,14 @@ def padding(c: NcnnContext) -> Value:
 @NCNN.layer("Squeeze")
 def squeeze(c: NcnnContext) -> Value:
     x = c.x()
-    names, sizes = letters(x), c.fixed(x)[1:]
+    names = letters(x)
     if 3 in c.p:
         axes = [c.axis_of(x, a) for a in c.p.integers(3)]
     else:
         keys = {"w": 0, "h": 1, "d": 11, "c": 2}
         axes = [i + 1 for i, n in enumerate(names) if c.p.integer(keys[n], 0)]
-    axes = sorted({a for a in axes if sizes[a - 1] == 1})
-    if len(axes) == len(sizes):
+    axes = sorted({a for a in axes if x.shape[a] == 1})
+    if len(axes) == x.rank - 1:
         axes = axes[:-1]  # ncnn has no tensor without dimensions
     return c.squeeze(x, axes) if axes else x
 
@@ -279,12 +287,15 @@ _MODES = {1: ("nearest", "asymmetric"), 2: ("linear", "half_pixel"), 3: ("cubic"
 def interp(c: NcnnContext) -> Value:
     x, p = c.many()[0], c.p
     kind, aligned = p.integer(0, 0), p.integer(6, 0)
-    have = (1, 1) if x.rank == 2 else tuple(c.fixed(x)[-2:])
+    by_scale = not p.text(9) and len(c.inputs) == 1 and 0 in (p.integer(3, 0), p.integer(4, 0))
+    if by_scale and x.rank == 4 and None in x.shape[2:]:
+        return _scaled(c, x, kind, aligned, [p.number(1, 1.0), p.number(2, 1.0)])
+    have = (1, 1) if x.rank == 2 else tuple(c.fixed(x, x.rank - 2))
     if p.text(9):
         sizes = evaluate(c, p.text(9), c.many())
         wanted = [have[0], sizes[0]] if len(sizes) == 1 else [sizes[1], sizes[0]]
     elif len(c.inputs) > 1:
-        wanted = c.fixed(c.need(1))[-2:]
+        wanted = c.fixed(c.need(1), c.need(1).rank - 2)
     else:
         wanted = [p.integer(3, 0), p.integer(4, 0)]
         if 0 in wanted:
@@ -301,10 +312,21 @@ def interp(c: NcnnContext) -> Value:
     return _resized(c, c.ranked(x, 4), kind, aligned, wanted)
 
 
-def _resized(c: NcnnContext, x: Value, kind: int, aligned: int, wanted: list[int]) -> Value:
+def _mode(c: NcnnContext, kind: int, aligned: int) -> tuple[str, str]:
     if kind not in _MODES:
         raise c.bad(f"there is no resize type {kind}")
     mode, coordinate = _MODES[kind]
-    if c.fixed(x)[2:] == wanted:
-        return x
-    return resize(c, x, wanted, mode, "align_corners" if aligned and kind != 1 else coordinate)
+    return mode, "align_corners" if aligned and kind != 1 else coordinate
+
+
+def _resized(c: NcnnContext, x: Value, kind: int, aligned: int, wanted: list[int]) -> Value:
+    return x if c.fixed(x, 2) == wanted else resize(c, x, wanted, *_mode(c, kind, aligned))
+
+
+def _scaled(c: NcnnContext, x: Value, kind: int, aligned: int, scales: list[float]) -> Value:
+    """By factors, where the sizes are symbolic."""
+    if any(not 0 < s < 2**16 for s in scales):
+        raise c.bad(f"its scales {scales} must be positive")
+    mode, coordinate = _mode(c, kind, aligned)
+    attrs = {"mode": mode, "coordinate": coordinate, "nearest_mode": "floor", "scales": [1.0, *scales, 1.0]}
+    return c.from_nhwc(c.emit("Resize", [c.to_nhwc(x)], attrs), 4)

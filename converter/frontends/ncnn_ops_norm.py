@@ -68,8 +68,10 @@ def normalize(c: NcnnContext) -> Value:
 
 def _affine_size(c: NcnnContext, x: Value, size: int) -> int:
     """The first axis of those behind which `size` elements lie."""
+    count = 1
     for axis in range(x.rank - 1, 0, -1):
-        if int(np.prod(c.fixed(x)[axis:])) == size:
+        count *= x.shape[axis] or 0  # a symbolic size is none that the weights could fit
+        if count == size:
             return axis
     raise c.bad(f"its weights are for {size} elements, its input is {list(x.shape)}")
 
@@ -82,7 +84,7 @@ def layer_norm(c: NcnnContext) -> Value:
         scale = c.raw([size], "scale", 1.0)
         bias = c.raw([size], "bias", 0.0) if with_bias else None
     axis = _affine_size(c, x, size)
-    shape = c.fixed(x)[axis:]
+    shape = x.shape[axis:]
     inputs = [x, *(None if v is None else c.const(v.reshape(shape)) for v in ([scale, bias] if with_bias else [scale]))]
     return c.emit(c.op, inputs, {"axis": axis, "epsilon": c.p.number(1, 0.001)})
 

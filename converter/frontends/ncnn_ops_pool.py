@@ -29,24 +29,42 @@ def pooling(c: NcnnContext) -> Value:
     if p.integer(7, 0):
         wide = p.integer(8, 0)
         wanted = [wide] if one else [p.integer(18, wide), wide]
-        return _adaptive(c, x, average, [n if w == NOTHING else w for w, n in zip(wanted, c.fixed(x)[2:])])
+        return _adaptive(c, x, average, [n if w == NOTHING else w for w, n in zip(wanted, c.fixed(x, 2))])
     w = p.integer(1, 0)
     kernel = positive(c, "its kernel", [1 if one else p.integer(11, w), w])
     stride = p.integer(2, 1)
     strides = positive(c, "its strides", [1 if one else p.integer(12, stride), stride])
+    if None in x.shape[2:]:
+        return _over_symbols(c, x, average, kernel, strides, one)
     pads, counted = _pads(c, x, kernel, strides, one)
     return pool2d(c, x, average, kernel, strides, pads, count_include_pad=counted)
 
 
-def _pads(c: NcnnContext, x: Value, kernel: list[int], strides: list[int], one: bool) -> tuple[list[int], bool]:
-    """[top, left, bottom, right], and whether averages count them."""
+def _over_symbols(c: NcnnContext, x: Value, average: bool, kernel: list[int], strides: list[int], one: bool) -> Value:
+    """Where the tail that fills the last window is not known: rounding up does the same, if no window is left out."""
     mode, include = c.p.integer(5, 0), bool(c.p.integer(6, 0))
-    sizes = [1, *c.fixed(x)[2:]] if one else c.fixed(x)[2:]
+    begin, end = _given(c, one)
+    exact = mode == _FULL and not (average and include) and all(s + e <= k for s, e, k in zip(strides, end, kernel))
+    if mode != _VALID and not exact:
+        raise Unsupported("this pooling over symbolic sizes", "give fixed sizes with --shape")
+    return pool2d(c, x, average, kernel, strides, begin + end, mode == _FULL, include)
+
+
+def _given(c: NcnnContext, one: bool) -> tuple[list[int], list[int]]:
+    """Pads of the file: [top, left], [bottom, right]."""
     left = c.p.integer(3, 0)
     top = 0 if one else c.p.integer(13, left)
     begin, end = [top, left], [0 if one else c.p.integer(15, top), c.p.integer(14, left)]
     if min(begin + end) < 0 or max(begin + end) >= 2**31:
         raise c.bad(f"its pads {begin + end} are negative or too large")
+    return begin, end
+
+
+def _pads(c: NcnnContext, x: Value, kernel: list[int], strides: list[int], one: bool) -> tuple[list[int], bool]:
+    """[top, left, bottom, right], and whether averages count them."""
+    mode, include = c.p.integer(5, 0), bool(c.p.integer(6, 0))
+    sizes = [1, *c.fixed(x, 2)] if one else c.fixed(x, 2)
+    begin, end = _given(c, one)
     if mode == _FULL:  # the last window is filled up
         for i, size in enumerate(sizes):
             over = (size + begin[i] + end[i] - kernel[i]) % strides[i]
@@ -65,7 +83,7 @@ def _pads(c: NcnnContext, x: Value, kernel: list[int], strides: list[int], one: 
 
 def _adaptive(c: NcnnContext, x: Value, average: bool, wanted: list[int]) -> Value:
     """Windows from floor(i * n / out) to ceil((i + 1) * n / out)."""
-    sizes = c.fixed(x)[2:]
+    sizes = c.fixed(x, 2)
     positive(c, "its output size", wanted)
     if wanted == sizes:
         return x

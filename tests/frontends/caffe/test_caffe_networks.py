@@ -84,6 +84,23 @@ def test_shape_of_the_user_goes_first(tmp_path: Path) -> None:
     assert graph(tmp_path, no_shape, None, "2x3").inputs[0].declared_shape == (2, 3)
 
 
+def test_symbolic_sizes_give_what_fixed_ones_give(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The feature pyramid of RetinaFace: pooling that rounds up, doubling, and a crop to what fits."""
+    text = net(
+        """layer { name: "p" type: "Pooling" bottom: "x0" top: "p" pooling_param { kernel_size: 3 stride: 2 } }
+        layer { name: "u" type: "Upsample" bottom: "p" top: "u" upsample_param { scale: 2 } }
+        layer { name: "c" type: "Crop" bottom: "u" bottom: "x0" top: "c" crop_param { axis: 2 offset: 0 } }
+        layer { name: "s" type: "Eltwise" bottom: "c" bottom: "x0" top: "s" }
+        layer { name: "f" type: "Flatten" bottom: "s" top: "f" flatten_param { axis: 2 } }""",
+        (1, 3, 8, 10),
+    )
+    symbolic = graph(tmp_path, text, None, "nx3xhxw")
+    for shape in ((1, 3, 8, 10), (2, 3, 12, 14)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        fixed = graph(tmp_path, text, None, "x".join(map(str, shape)))
+        np.testing.assert_array_equal(run(symbolic, {"x0": x})["f"], run(fixed, {"x0": x})["f"])
+
+
 def test_text_forms(tmp_path: Path) -> None:
     """Separators, both kinds of brackets, lists, comments, escapes, joined strings."""
     text = """

@@ -195,6 +195,34 @@ def test_batches_larger_than_one(tmp_path: Path, rng: np.random.Generator) -> No
     oracle.assert_close(run(g, {"x0": x})["y"], x.astype(np.float64).mean((2, 3)) @ w.T, 20, 16.0)
 
 
+def test_symbolic_sizes_give_what_fixed_ones_give(tmp_path: Path, rng: np.random.Generator) -> None:
+    constant, w = rng.standard_normal((3, 1, 1)).astype(np.float32), rng.standard_normal((2, 4)).astype(np.float32)
+    layers = [
+        "Pooling p 1 1 x0 a 0=0 1=3 2=2",
+        "Interp i 1 1 a b 0=2 1=2.0 2=2.0",
+        "Split s 1 3 b b1 b2 b3",
+        "Reduction r 1 1 b1 mean 0=3 1=0 -23303=2,1,2 4=1 5=1",
+        "MemoryData m 0 1 m 0=1 1=1 2=3",
+        "Concat c 2 1 mean m both 0=2",
+        "Crop k 1 1 b2 d -23309=1,1 -23310=1,-233 -23311=1,0",
+        "Reshape f 1 1 b3 e 0=-1 1=3",
+        "Gemm g 1 1 z h 3=1 5=1 8=2 9=4",
+    ]
+    data = raw(constant) + tagged(w)
+    text = param(layers, (3, 9, 11)).replace("\nPooling", "\nInput z 0 1 z 0=4 1=5\nPooling").replace("10 18", "11 18")
+    symbolic = graph(tmp_path, text, data, ["x0:nx3xheightxwidth", "z:nxrowsx4"])
+    for n, height, width, rows in ((1, 9, 11, 5), (2, 16, 13, 3)):
+        fixed = graph(tmp_path, text, data, [f"x0:{n}x3x{height}x{width}", f"z:{n}x{rows}x4"])
+        feeds = {
+            "x0": rng.standard_normal((n, 3, height, width)).astype(np.float32),
+            "z": rng.standard_normal((n, rows, 4)).astype(np.float32),
+        }
+        expected, got = run(fixed, feeds), run(symbolic, feeds)
+        assert list(got) == ["both", "d", "e", "h"]
+        for name, value in got.items():
+            oracle.assert_close(value, expected[name].astype(np.float64), 4, 8.0)
+
+
 # -- the ways in ---------------------------------------------------------------------------------
 NETWORK = param(["Convolution c 1 1 x0 a 0=4 1=3 5=1 6=108 9=1", "InnerProduct ip 1 1 a y 0=2 2=72"], (3, 5, 5))
 
