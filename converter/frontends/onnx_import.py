@@ -197,7 +197,7 @@ class Importer:
             for v in guessed:
                 v.types = v.known = ()
             try:
-                return self.graph.add(op, inputs, attrs, outputs, name=name, source=source)
+                values = self.graph.add(op, inputs, attrs, outputs, name=name, source=source)
             finally:
                 for v, types, known in saved:
                     v.types, v.known = types, known

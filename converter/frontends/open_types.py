@@ -96,6 +96,9 @@ def _shapes(
         for axis in cut:
             dims[axis] = None
         return [(x.dtype, dims)]
+    if op == "Split" and attrs.get("sizes"):
+        dims, axis = _dims(x), int(attrs.get("axis", 0)) % x.rank
+        return [(x.dtype, [*dims[:axis], (size,) * len(x.types), *dims[axis + 1 :]]) for size in attrs["sizes"]]
     if op in ("Pad", "Tile", "Resize"):
         return [(x.dtype, [None] * x.rank)]
     if op == "TopK":
