@@ -9,9 +9,9 @@
 set(EDGEC_ISA_ROWS
   "scalar|scalar|any||true|-|*|i8"
   "avx2|scalar|x86_64|-mavx2 -mfma -mf16c|f.avx2 && f.fma && f.f16c|-|*|u8"
-  "avxvnni|avx2|x86_64|-mavx2 -mfma -mf16c -mavxvnni|f.avx2 && f.fma && f.f16c && f.avxvnni|-|quantized_dot|u8"
+  "avxvnni|avx2|x86_64|-mavx2 -mfma -mf16c -mavxvnni|f.avx2 && f.fma && f.f16c && f.avxvnni|-|quantized_dot,quantized_depthwise|u8"
   "avx512|avx2|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl|-|*|u8"
-  "avx512vnni|avx512|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512vnni|-|quantized_dot|u8"
+  "avx512vnni|avx512|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512vnni|-|quantized_dot,quantized_depthwise|u8"
 )
 
 # -ffp-contract=off: one rounding rule on every CPU; kernels ask for fma by name where they want it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/op.h"
+#include "kernels/depthwise/depthwise.h"
 #include "ops/window.h"
 
 namespace edgec {
@@ -98,6 +99,24 @@ inline Status conv2d_geometry(const NodeContext& ctx, ConvGeometry* g, bool inte
                     static_cast<long long>(g->height + g->pad_top + g->pad_bottom),
                     static_cast<long long>(g->width + g->pad_left + g->pad_right));
   return ok_status();
+}
+
+inline DepthwiseGeometry depthwise_geometry(const ConvGeometry& g) {
+  DepthwiseGeometry d;
+  d.input_height = g.height;
+  d.input_width = g.width;
+  d.output_height = g.out_height;
+  d.output_width = g.out_width;
+  d.channels = g.channels;
+  d.kernel_height = g.kernel_height;
+  d.kernel_width = g.kernel_width;
+  d.stride_height = g.stride_height;
+  d.stride_width = g.stride_width;
+  d.dilation_height = g.dilation_height;
+  d.dilation_width = g.dilation_width;
+  d.pad_top = g.pad_top;
+  d.pad_left = g.pad_left;
+  return d;
 }
 
 // Floats behind a 64-byte aligned size, for parts of one scratch block.

@@ -128,19 +128,7 @@ std::string packed_layout(PrepareContext& ctx, const char* kernel, int64_t merge
 Status prepare_depthwise(PrepareContext& ctx, const ConvGeometry& g, const Epilogue& epilogue) {
   auto step = std::make_unique<DepthwiseStep>();
   DepthwiseGeometry& d = step->geometry;
-  d.input_height = g.height;
-  d.input_width = g.width;
-  d.output_height = g.out_height;
-  d.output_width = g.out_width;
-  d.channels = g.channels;
-  d.kernel_height = g.kernel_height;
-  d.kernel_width = g.kernel_width;
-  d.stride_height = g.stride_height;
-  d.stride_width = g.stride_width;
-  d.dilation_height = g.dilation_height;
-  d.dilation_width = g.dilation_width;
-  d.pad_top = g.pad_top;
-  d.pad_left = g.pad_left;
+  d = depthwise_geometry(g);
   step->g = g;
   step->isa = ctx.isa();
   step->kernels = &depthwise_kernels(ctx.isa());

@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "kernels/quantized_depthwise/quantized_depthwise.h"
 #include "ops/conv2d_rows.h"
 #include "ops/quantized_dot.h"
 
@@ -12,6 +13,97 @@ Status infer(InferContext& ctx) {
   return infer_quantized_product(ctx, "x", g.out_channels,
                                  {g.batch, g.out_height, g.out_width, g.out_channels});
 }
+
+// -- depthwise, bytes out
+// ------------------------------------------------------------------------------------
+
+struct DepthwiseStep final : Step {
+  DepthwiseGeometry geometry;
+  int64_t batch = 1;
+  const QuantizedDepthwiseKernels* kernels = nullptr;
+  const QuantizedDotKernels* dot = nullptr;
+  FlippedImage flipped;
+  QuantizedFinish finish;
+  uint8_t output_flip = 0;
+  const uint8_t *packed = nullptr, *padding = nullptr;
+  size_t thread_offset = 0, thread_bytes = 0;  // in scratch
+
+  Status run(const StepArgs& args) override {
+    const TensorView x = flipped.view(*dot, args);
+    const TensorView& y = *args.outputs[0];
+    const TensorView* residual = args.inputs[kQuantizedResidual];
+    const DepthwiseGeometry& g = geometry;
+    args.pool.parallel_for(
+        batch * g.output_height, depthwise_row_cost(g) / 2, [&](int64_t begin, int64_t end, int thread) {
+          while (begin < end) {
+            const int64_t image = begin / g.output_height, first = begin % g.output_height;
+            const int64_t stop = std::min(g.output_height, first + end - begin);
+            const int64_t pixels = image * g.output_height * g.output_width;
+            QuantizedDepthwiseRun run;
+            run.geometry = &geometry;
+            run.input = x.as<uint8_t>() + image * g.input_height * g.input_width * x.pitch;
+            run.input_pitch = x.pitch;
+            run.output = y.as<uint8_t>() + pixels * y.pitch;
+            run.output_pitch = y.pitch;
+            run.packed = packed;
+            run.padding = padding;
+            run.rounding = finish.rounding;
+            run.output_flip = output_flip;
+            if (residual != nullptr) {
+              run.residual = residual->as<uint8_t>() + pixels * residual->pitch;
+              run.residual_pitch = residual->pitch;
+              run.residual_form = finish.residual;
+              run.residual_multiplier = finish.residual_multiplier;
+            }
+            kernels->run(run, first, stop,
+                         args.scratch + thread_offset + static_cast<size_t>(thread) * thread_bytes);
+            begin += stop - first;
+          }
+        });
+    return ok_status();
+  }
+  const char* kernel_name() const override { return kernels->name; }
+};
+
+Status prepare_depthwise(PrepareContext& ctx, const ConvGeometry& g, const QuantizedDotKernels& dot,
+                         const std::vector<float>& multipliers, const QuantizedFinish& finish) {
+  auto step = std::make_unique<DepthwiseStep>();
+  DepthwiseGeometry& d = step->geometry;
+  d = depthwise_geometry(g);
+  step->batch = g.batch;
+  step->kernels = &quantized_depthwise_kernels(ctx.isa());
+  step->dot = &dot;
+  step->finish = finish;
+  if (dot.excess != 0 && !ctx.output(0).excess128) {
+    step->finish.rounding.zero += dot.excess;
+    step->output_flip = 0x80;
+  }
+  const int block = step->kernels->block;
+  const int32_t zero = zero_point_of(ctx, "x") + dot.excess;
+  const auto bytes = static_cast<size_t>(quantized_depthwise_packed_bytes(d, block));
+  bool fresh = false;
+  auto* packed = static_cast<uint8_t*>(ctx.allocate_packed_weights(
+      kQuantizedWeight, "depthwise " + packed_layout(ctx, dot, QuantizedPacking(), block, zero), bytes,
+      &fresh));
+  if (packed == nullptr) return ctx.out_of_memory(bytes);
+  if (fresh)
+    quantized_depthwise_pack(d, block, static_cast<const int8_t*>(ctx.constant(kQuantizedWeight)), zero,
+                             static_cast<const int32_t*>(ctx.constant(kQuantizedBias)), multipliers.data(),
+                             packed);
+  auto* padding = static_cast<uint8_t*>(ctx.allocate_packed(static_cast<size_t>(block)));
+  if (padding == nullptr) return ctx.out_of_memory(static_cast<size_t>(block));
+  std::memset(padding, zero, static_cast<size_t>(block));
+  step->packed = packed;
+  step->padding = padding;
+  ctx.release_constant(kQuantizedWeight);
+  step->thread_offset = step->flipped.set(ctx, dot);
+  step->thread_bytes = (quantized_depthwise_scratch(d, block) + 63) / 64 * 64;
+  ctx.request_scratch(step->thread_offset + step->thread_bytes * static_cast<size_t>(ctx.threads()));
+  ctx.set_step(std::move(step));
+  return ok_status();
+}
+
+// -- everything else: a product of image rows and packed weights, group by group ----------------------------
 
 struct ConvStep final : Step {
   ConvGeometry g;
@@ -84,8 +176,13 @@ Status prepare(PrepareContext& ctx) {
   ConvGeometry g;
   EDGEC_TRY(conv2d_geometry(ctx, &g, true));
   EDGEC_TRY(want_constants(ctx, true));
-  auto step = std::make_unique<ConvStep>();
   const QuantizedDotKernels& kernels = quantized_dot_kernels(ctx.isa());
+  std::vector<float> multipliers;
+  QuantizedFinish finish;
+  EDGEC_TRY(prepare_finish(ctx, "x", g.out_channels, &multipliers, &finish));
+  if (g.depthwise() && finish.result == ProductResult::kBytes)
+    return prepare_depthwise(ctx, g, kernels, multipliers, finish);
+  auto step = std::make_unique<ConvStep>();
   step->g = g;
   step->merged = g.group == 1 ? 1 : choose_merge(kernels, g);
   step->products = g.group / step->merged;
@@ -93,8 +190,7 @@ Status prepare(PrepareContext& ctx) {
   QuantizedProduct& product = step->product;
   product.kernels = &kernels;
   product.m = g.batch * g.out_height * g.out_width;
-  std::vector<float> multipliers;
-  EDGEC_TRY(prepare_finish(ctx, "x", g.out_channels, &multipliers, &product.finish));
+  product.finish = finish;
   step->plain = g.taps() == 1 && g.stride_height == 1 && g.stride_width == 1 && g.pad_top == 0 &&
                 g.pad_left == 0 && g.pad_bottom == 0 && g.pad_right == 0;
   size_t scratch = step->flipped.set(ctx, kernels);

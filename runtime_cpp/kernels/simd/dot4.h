@@ -95,5 +95,84 @@ EDGEC_INLINE i32v nearest(f32v a) {
 #endif
 }
 
+// -- blocks of 4 x kF32 bytes and their 32-bit values
+// -------------------------------------------------------- Shuffles stay within lanes of 16 bytes: vector q
+// of four holds bytes 4q to 4q+3 of every lane.
+using byte_block = vec<uint8_t, 4 * kF32>;
+inline constexpr int kBlock = 4 * kF32;
+
+// The first n (1 <= n <= kBlock) bytes, zero in the rest.
+EDGEC_INLINE byte_block load_block(const uint8_t* p, int64_t n) {
+#if defined(__AVX512BW__)
+  const auto mask = static_cast<__mmask64>(~uint64_t{0} >> (64 - n));
+  return {(byte_block::native)_mm512_maskz_loadu_epi8(mask, p)};
+#else
+  if (n == kBlock) return load<uint8_t, kBlock>(p);
+  alignas(kBlock) uint8_t copy[kBlock] = {};
+  for (int64_t i = 0; i < n; ++i) copy[i] = p[i];
+  return load<uint8_t, kBlock>(copy);
+#endif
+}
+EDGEC_INLINE void store_block(uint8_t* p, byte_block a, int64_t n) {
+  if (n == kBlock) return store(p, a);
+#if defined(__AVX512BW__)
+  _mm512_mask_storeu_epi8(p, static_cast<__mmask64>(~uint64_t{0} >> (64 - n)), (__m512i)a.v);
+#else
+  alignas(kBlock) uint8_t copy[kBlock];
+  store(copy, a);
+  for (int64_t i = 0; i < n; ++i) p[i] = copy[i];
+#endif
+}
+
+// Lane j of out[q]: the bytes of a, b, c, d at the place that belongs to it, lowest first.
+EDGEC_INLINE void interleave(byte_block a, byte_block b, byte_block c, byte_block d, u32v (&out)[4]) {
+#if defined(__AVX512BW__)
+#define EDGEC_UNPACK(half, size, x, y) _mm512_unpack##half##_epi##size((__m512i)(x), (__m512i)(y))
+#elif defined(__AVX2__)
+#define EDGEC_UNPACK(half, size, x, y) _mm256_unpack##half##_epi##size((__m256i)(x), (__m256i)(y))
+#elif defined(__SSE2__)
+#define EDGEC_UNPACK(half, size, x, y) _mm_unpack##half##_epi##size((__m128i)(x), (__m128i)(y))
+#endif
+#if defined(EDGEC_UNPACK)
+  const auto low_ab = EDGEC_UNPACK(lo, 8, a.v, b.v), low_cd = EDGEC_UNPACK(lo, 8, c.v, d.v);
+  const auto high_ab = EDGEC_UNPACK(hi, 8, a.v, b.v), high_cd = EDGEC_UNPACK(hi, 8, c.v, d.v);
+  out[0] = {(u32v::native)EDGEC_UNPACK(lo, 16, low_ab, low_cd)};
+  out[1] = {(u32v::native)EDGEC_UNPACK(hi, 16, low_ab, low_cd)};
+  out[2] = {(u32v::native)EDGEC_UNPACK(lo, 16, high_ab, high_cd)};
+  out[3] = {(u32v::native)EDGEC_UNPACK(hi, 16, high_ab, high_cd)};
+#undef EDGEC_UNPACK
+#else
+  for (int q = 0; q < 4; ++q)
+    for (int j = 0; j < kF32; ++j) {
+      const int i = j / 4 * 16 + 4 * q + j % 4;
+      out[q].v[j] = static_cast<uint32_t>(a.v[i]) | static_cast<uint32_t>(b.v[i]) << 8 |
+                    static_cast<uint32_t>(c.v[i]) << 16 | static_cast<uint32_t>(d.v[i]) << 24;
+    }
+#endif
+}
+
+// The way back: values of 0 to 255, or low bytes where kExcess is 0.
+EDGEC_INLINE byte_block pack_lanes(const i32v (&a)[4]) {
+#if defined(__AVX512BW__)
+  const __m512i low = _mm512_packs_epi32((__m512i)a[0].v, (__m512i)a[1].v),
+                high = _mm512_packs_epi32((__m512i)a[2].v, (__m512i)a[3].v);
+  return {(byte_block::native)_mm512_packus_epi16(low, high)};
+#elif defined(__AVX2__)
+  const __m256i low = _mm256_packs_epi32((__m256i)a[0].v, (__m256i)a[1].v),
+                high = _mm256_packs_epi32((__m256i)a[2].v, (__m256i)a[3].v);
+  return {(byte_block::native)_mm256_packus_epi16(low, high)};
+#elif defined(__SSE2__)
+  const __m128i byte = _mm_set1_epi32(255);  // signed or not: the low byte
+  const __m128i low = _mm_packs_epi32((__m128i)a[0].v & byte, (__m128i)a[1].v & byte),
+                high = _mm_packs_epi32((__m128i)a[2].v & byte, (__m128i)a[3].v & byte);
+  return {(byte_block::native)_mm_packus_epi16(low, high)};
+#else
+  byte_block r;
+  for (int q = 0; q < 4; ++q)
+    for (int j = 0; j < kF32; ++j) r.v[j / 4 * 16 + 4 * q + j % 4] = static_cast<uint8_t>(a[q].v[j]);
+  return r;
+#endif
+}
+
 }  // namespace EDGEC_ISA_NS
 }  // namespace edgec
