@@ -176,7 +176,7 @@ def _fixed(text: str) -> tuple[str, Any]:
 
 def summarise(model: Model, source: Path) -> dict[str, Any]:
     """Report, sizes and costs of a fresh model."""
-    from edgec.cost import macs, parameters
+    from edgec.cost import integer_share, macs, parameters
     from edgec.session import Session
 
     session = Session(model)
@@ -198,6 +198,7 @@ def summarise(model: Model, source: Path) -> dict[str, Any]:
         "outputs": tensors("outputs", model.outputs),
         "parameters": parameters(model),
         "macs": macs(session.steps),
+        "integer_share": integer_share(session.steps),
         "activation_bytes": session.stats["arena_bytes"],
         "weight_bytes": model.native.weight_bytes,
         "report": model.report,
@@ -240,6 +241,10 @@ def _print(ui: Ui, d: dict[str, Any], target: Path) -> None:
             for t in d[kind]
         ]
         ui.print(f"{kind:8}{', '.join(shown)}")
+    if d["integer_share"]:
+        ui.print(f"{100 * d['integer_share']:.1f} % of the MACs run on 8-bit integers")
+        for f in report.get("float_fallbacks", []):
+            ui.note(f"in floats: {f['op']} {f['name']}: {f['reason']}")
     size = f"   {bytes_text(d['bytes'])}" if "bytes" in d else ""
     verb = "wrote" if "output" in d else "would write"
     ui.print(

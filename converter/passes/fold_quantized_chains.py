@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgec import _core
+from edgec.converter.ir import schema
 from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.engine import Patch, replaceable, rewrite
 from edgec.converter.passes.match import array, only_use, producer
@@ -50,6 +51,27 @@ def remove_identity_tables(graph: Graph, node: Node) -> Patch | None:
         return None
     y = node.outputs[0]
     return Patch(graph, "table of identity removed", node).replace(y, x) if replaceable(graph, y, x) else None
+
+
+@rewrite("table-into-limits", ops=("Lookup",), stages=("finish",))
+def table_into_limits(graph: Graph, node: Node) -> Patch | None:
+    """Lookup whose table only cuts the range (a relu or clip of one scale) -> limits of the operator in front of it."""
+    x, table = node.inputs[0], array(node.inputs[1])
+    before = None if x is None else x.producer
+    if x is None or before is None or table is None or table.ndim != 1 or not only_use(graph, x):
+        return None
+    if "minimum" not in schema.attribute_types(before.op) or x.dtype != "i8" or len(before.outputs) != 1:
+        return None
+    low, high = int(table[0]), int(table[-1])
+    if low > high or not (table == np.clip(np.arange(-128, 128), low, high)).all():
+        return None
+    limits = {
+        "minimum": min(max(before.attr("minimum"), low), high),
+        "maximum": max(min(before.attr("maximum"), high), low),
+    }
+    patch = Patch(graph, f"clip into {before.op}", node, [before])
+    new = patch.add(before.op, before.inputs, {**before.attrs, **limits}, name=before.name)
+    return patch.replace(node.outputs[0], new)
 
 
 def _function_of_bytes(node: Node) -> bool:

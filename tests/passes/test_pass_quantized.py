@@ -310,6 +310,19 @@ def test_swish_in_integers_is_one_table_to_the_bit() -> None:
         np.testing.assert_array_equal(run(merged, feeds)[name], value)
 
 
+@pytest.mark.parametrize("scale", [0.1, 0.05])
+def test_relu_of_one_scale_is_a_limit(scale: float) -> None:
+    """With another scale it is a table of its own: two roundings stay two."""
+
+    def build(b: Q) -> Value:
+        y = b.qdq(b("Conv2d", b.real(1, 6, 6, 4), b.weight(6, 1, 1, 4)), 0.1, -30)
+        return b.q(b("Relu", y), scale, -30)
+
+    graph = folded(build, unit=0.1 / scale)
+    only(graph, "QuantizedConv2d", *([] if scale == 0.1 else ["Lookup"]))
+    assert next(n for n in graph.nodes if n.op == "QuantizedConv2d").attr("minimum") == (-30 if scale == 0.1 else -128)
+
+
 def test_u8_inputs_and_outputs_keep_their_type() -> None:
     def build(b: Q) -> Value:
         x = b.dq(b.input(1, 6, 6, 4, dtype="u8"), 0.02, 3)
