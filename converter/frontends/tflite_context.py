@@ -27,6 +27,16 @@ _NO_FIELDS = b"\x08\x00\x00\x00" + b"\x04\x00\x04\x00" + b"\x04\x00\x00\x00"
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
 
 
+class ComplexPair:
+    """A complex tensor: real and imaginary part."""
+
+    def __init__(self, real: Value, imaginary: Value) -> None:
+        self.real, self.imaginary = real, imaginary
+
+    def __repr__(self) -> str:
+        return "a complex tensor"
+
+
 class TfliteContext(Context):
     """One operator while its handler runs."""
 

@@ -23,6 +23,7 @@ MAX_RANK = 8
 # No network for a device has a larger tensor; a damaged file easily claims one.
 MAX_ELEMENTS = 2**31
 MAX_OPERATORS = 200_000
+MAX_NAME = 1000  # bytes; converters join the names of everything that they fused
 
 # TensorType -> IR name, where the IR has the type. Values of the other types stay inside the frontend.
 DTYPES = {
@@ -181,7 +182,7 @@ class _Reader:
         at += table._tab.Pos
         start = at + int.from_bytes(self.content[at : at + 4], "little")
         length = self.count(int.from_bytes(self.content[start : start + 4], "little"), what)
-        return self.content[start + 4 : start + 4 + length].decode("utf-8", "replace")
+        return self.content[start + 4 : start + 4 + min(length, MAX_NAME)].decode("utf-8", "replace").replace("\0", " ")
 
     def ints(self, length: int, values: Any, what: str) -> tuple[int, ...]:
         n = self.count(length, what)

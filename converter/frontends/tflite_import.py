@@ -7,6 +7,7 @@ between DequantizeLinear and QuantizeLinear with the file's scales.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from edgec.converter.frontends.graph_builder import GraphBuilder
 from edgec.converter.frontends.onnx_inputs import BATCH_EXAMPLE, OTHER_EXAMPLE
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.shapes import InputShape, Symbol, bind_shapes, dims_text
-from edgec.converter.frontends.tflite_context import TfliteContext
+from edgec.converter.frontends.tflite_context import ComplexPair, TfliteContext
 from edgec.converter.frontends.tflite_file import DTYPES, QUANTIZED, Operator, SubGraph, Tensor, TfliteFile
 from edgec.converter.ir.graph import Graph, GraphError, Value
 
@@ -37,8 +38,12 @@ POISON = _Poison()
 
 # What numbers that no exporter writes can make a handler raise.
 _NONSENSE = (
+    struct.error,
     TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, OverflowError, ZeroDivisionError,
 )  # fmt: skip
+
+
+COMPLEX_MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "CONCATENATION", "GATHER")
 
 
 @dataclass
@@ -303,8 +308,7 @@ class TfliteImporter(GraphBuilder):
             return
         before = self.last_order
         try:
-            results = handler(context)
-            results = list(results) if isinstance(results, (list, tuple)) else [results]
+            results = self._handled(handler, context)
             if len(results) < len(op.outputs):
                 raise BadFileError(
                     f"{op.name} ({context.source}) has {len(op.outputs)} outputs, expected {len(results)}"
@@ -326,6 +330,18 @@ class TfliteImporter(GraphBuilder):
             frame.real.pop(index, None)
             if isinstance(value, Value) and value.producer is not None and value.producer.order > before:
                 self.rename(value, frame.graph.tensors[index].name)
+
+    @staticmethod
+    def _handled(handler: Callable[[TfliteContext], Any], c: TfliteContext) -> list[Any]:
+        if c.op in COMPLEX_MOVES and any(isinstance(v, ComplexPair) for v in c.inputs):
+            # Moving elements is the same for both parts of complex numbers.
+            halves = []
+            for part in ("real", "imaginary"):
+                inputs = [getattr(v, part) if isinstance(v, ComplexPair) else v for v in c.inputs]
+                halves.append(handler(TfliteContext(c.tflite, c.frame, c.operator, inputs)))
+            return [ComplexPair(*halves)]
+        results = handler(c)
+        return list(results) if isinstance(results, (list, tuple)) else [results]
 
     def _stored(self, c: TfliteContext, index: int, value: Any) -> Any:
         """A handler's result as the file's tensor holds it: quantized, or with its own integer type."""

@@ -164,7 +164,12 @@ def read_variable(c: TfliteContext) -> Value:
     v = _variable(c)
     if v.value is None:
         out = c.out()
-        v.value = c.tflite.state(v.name, out.dtype, out.shape, v.start, c.tflite.is_assigned(v.name))
+        assigned = c.tflite.is_assigned(v.name)
+        if v.start is None and not assigned:
+            raise Unsupported(
+                f"{v} has no value in the file", "freeze the weights when you convert the model to .tflite"
+            )
+        v.value = c.tflite.state(v.name, out.dtype, out.shape, v.start, assigned)
     return v.value
 
 

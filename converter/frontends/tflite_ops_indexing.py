@@ -8,7 +8,7 @@ import numpy as np
 
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_registry import Unsupported
-from edgec.converter.frontends.tflite_context import TfliteContext
+from edgec.converter.frontends.tflite_context import ComplexPair, TfliteContext
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Value
 
@@ -166,16 +166,6 @@ def unique(c: TfliteContext) -> list[Value]:
 
 
 # -- spectra --------------------------------------------------------------------------------------
-class ComplexPair:
-    """A complex tensor: real and imaginary part."""
-
-    def __init__(self, real: Value, imaginary: Value) -> None:
-        self.real, self.imaginary = real, imaginary
-
-    def __repr__(self) -> str:
-        return "a complex tensor"
-
-
 @tflite_op("RFFT2D")
 def rfft2d(c: TfliteContext) -> ComplexPair:
     """As products with the matrices of the transform: sizes of speech and small images are small."""
