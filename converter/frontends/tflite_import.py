@@ -271,7 +271,7 @@ class TfliteImporter(GraphBuilder):
         if tensor.is_variable:
             shape = [max(d, 0) for d in tensor.shape]
             start = np.full(shape, _zero(tensor), np.dtype(_numpy(tensor.dtype)))
-            value = frame.values[index] = self.graph.constant(tensor.name, start)
+            value = frame.values[index] = self.graph.constant(f"{tensor.name}:start", start)
             return value
         raise BadFileError(f"{reader} reads tensor {index} '{tensor.name}', which nothing before it writes")
 
