@@ -19,6 +19,8 @@ def load_all() -> LayerTable:
         ncnn_ops_pool,
         ncnn_ops_quant,
         ncnn_ops_recurrent,
+        ncnn_ops_sample,
+        ncnn_ops_volume,
     )
 
     return NCNN

@@ -172,7 +172,81 @@ def _linear(x: Array, h: int, w: int) -> Array:
     return np.einsum("oh,nchw,pw->ncop", weights(x.shape[2], h), x, weights(x.shape[3], w))
 
 
+def _conv3d(x: Array, w: Array, b: Array, stride: int, pad: int) -> Array:
+    x = np.pad(x, ((0, 0), (0, 0), *[(pad, pad)] * 3))
+    k = w.shape[2]
+    outs = [(n - k) // stride + 1 for n in x.shape[2:]]
+    y = np.zeros((1, len(w), *outs))
+    for d, h, v in np.ndindex(*outs):
+        part = x[0, :, d * stride : d * stride + k, h * stride : h * stride + k, v * stride : v * stride + k]
+        y[0, :, d, h, v] = np.tensordot(w, part, 4) + b
+    return y
+
+
+def _deconv3d(x: Array, w: Array, stride: int) -> Array:
+    """w [O, I, k, k, k]"""
+    k = w.shape[2]
+    y = np.zeros((1, len(w), *[(n - 1) * stride + k for n in x.shape[2:]]))
+    for d, h, v in np.ndindex(*x.shape[2:]):
+        place = tuple(slice(i * stride, i * stride + k) for i in (d, h, v))
+        y[(0, slice(None), *place)] += np.tensordot(w, x[0, :, d, h, v], (1, 0))
+    return y
+
+
+def _pool3d(x: Array, k: int) -> Array:
+    n, c, *sizes = x.shape
+    y = x.reshape(n, c, sizes[0] // k, k, sizes[1] // k, k, sizes[2] // k, k)
+    return y.max((3, 5, 7))
+
+
+def _unfold(x: Array, k: int, s: int, p: int) -> Array:
+    x = oracle.pad2d(x, [p] * 4)
+    rows = (x.shape[2] - k) // s + 1
+    columns = (x.shape[3] - k) // s + 1
+    y = np.zeros((1, x.shape[1], k * k, rows, columns))
+    for i in range(k):
+        for j in range(k):
+            y[:, :, i * k + j] = x[:, :, i : i + s * rows : s, j : j + s * columns : s][:, :, :rows, :columns]
+    return y.reshape(1, -1, rows * columns)
+
+
+def _statistics(x: Array) -> Array:
+    return np.concatenate([x.mean((2, 3)), x.std((2, 3))], 1)
+
+
+def _bilinear(x: Array, row: float, column: float) -> Array:
+    """[C] of an image [C, H, W]; outside it is 0."""
+    total = np.zeros(len(x))
+    for r in (int(np.floor(row)), int(np.floor(row)) + 1):
+        for q in (int(np.floor(column)), int(np.floor(column)) + 1):
+            if 0 <= r < x.shape[1] and 0 <= q < x.shape[2]:
+                total += (1 - abs(row - r)) * (1 - abs(column - q)) * x[:, r, q]
+    return total
+
+
+def _grid_sample(x: Array, grid: Array) -> Array:
+    """grid [1, H, W, 2]: (x, y) in -1..1, corners aligned"""
+    y = np.zeros((1, x.shape[1], *grid.shape[1:3]))
+    for i, j in np.ndindex(*grid.shape[1:3]):
+        at = (grid[0, i, j] + 1) / 2 * (np.array(x.shape[3:1:-1]) - 1)
+        y[0, :, i, j] = _bilinear(x[0], at[1], at[0])
+    return y
+
+
+def _deformable(x: Array, offset: Array, mask: Array, w: Array, b: Array) -> Array:
+    """3 x 3, padding 1"""
+    y = np.zeros((1, len(w), *x.shape[2:]))
+    for r, q in np.ndindex(*x.shape[2:]):
+        for tap in range(9):
+            shift = offset[0, 2 * tap : 2 * tap + 2, r, q]
+            value = _bilinear(x[0], r - 1 + tap // 3 + shift[0], q - 1 + tap % 3 + shift[1])
+            y[0, :, r, q] += w[:, :, tap // 3, tap % 3] @ value * mask[0, tap, r, q]
+    return y + spatial(b)
+
+
 IMAGE = (3, 6, 7)
+VOLUME = (2, 4, 5, 6)
+EQUATION = ",".join(str(ord(c)) for c in "ij,jk->ki")
 CASES = [
     # -- convolutions
     Case(
@@ -575,6 +649,52 @@ CASES = [
     Case("RotaryEmbed", [(2, 5, 6), (5, 3), (5, 3)], lambda x, c, s: _rotary(x, c, s, False)),
     Case(
         "RotaryEmbed 0=1", [(2, 5, 6), (5, 3), (5, 3)], lambda x, c, s: _rotary(x, c, s, True), name="rotary_neighbours"
+    ),
+    # -- volumes
+    Case(
+        "Convolution3D 0=3 1=3 3=2 4=1 5=1 6=162",
+        [VOLUME],
+        lambda x, w, b: _conv3d(x, w, b, 2, 1),
+        [(T, (3, 2, 3, 3, 3)), (R, (3,))],
+        terms=55,
+    ),
+    Case(
+        "ConvolutionDepthWise3D 0=2 1=2 5=1 6=16 7=2",
+        [VOLUME],
+        lambda x, w, b: np.concatenate([_conv3d(x[:, i : i + 1], w[i : i + 1], b[i : i + 1], 1, 0) for i in (0, 1)], 1),
+        [(T, (2, 1, 2, 2, 2)), (R, (2,))],
+    ),
+    Case(
+        "Deconvolution3D 0=3 1=3 3=2 6=162",
+        [VOLUME],
+        lambda x, w: _deconv3d(x, w, 2),
+        [(T, (3, 2, 3, 3, 3))],
+        terms=54,
+    ),
+    Case("Pooling3D 0=0 1=2 2=2", [(2, 4, 6, 8)], lambda x: _pool3d(x, 2)),
+    Case("Pooling3D 0=1 4=1", [VOLUME], lambda x: x.mean((2, 3, 4)), terms=120, name="pool3d_global"),
+    # -- reading at other places
+    Case("GridSample 2=1", [IMAGE, (4, 5, 2)], _grid_sample),
+    Case(
+        "GridSample 2=1 3=1",
+        [IMAGE, (2, 4, 5)],
+        lambda x, g: _grid_sample(x, g.transpose(0, 2, 3, 1)),
+        name="grid_sample_channels",
+    ),
+    Case("Unfold 1=3 3=2 4=1", [IMAGE], lambda x: _unfold(x, 3, 2, 1)),
+    Case(
+        "DeformableConv2D 0=2 1=3 4=1 5=1 6=54",
+        [(3, 4, 5), (18, 4, 5), (9, 4, 5)],
+        _deformable,
+        [(T, (2, 3, 3, 3)), (R, (2,))],
+        terms=64,
+    ),
+    Case(f"Einsum -23300=9,{EQUATION}", [(3, 4), (4, 5)], lambda a, b: (a @ b).swapaxes(1, 2)),
+    Case("StatisticsPooling 0=1", [IMAGE], _statistics, terms=84),
+    Case(
+        "YoloV5Focus",
+        [(3, 4, 6)],
+        lambda x: np.concatenate([x[:, :, i::2, j::2] for j in (0, 1) for i in (0, 1)], 1),
     ),
     # -- recurrent
     Case("LSTM 0=4 1=96 2=2", [(5, 3)], _lstm, [(T, (2, 16, 3)), (T, (2, 4, 4)), (T, (2, 16, 4))], terms=64),
