@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,21 @@ class Frame:
     depth: int = 0
     values: dict[int, Any] = field(default_factory=dict)
     real: dict[int, Value] = field(default_factory=dict)
+    undilated: set[int] = field(default_factory=set)  # results that a BATCH_TO_SPACE_ND behind them has not to move
+
+    @cached_property
+    def writers(self) -> dict[int, Operator]:
+        """Tensor -> the operator that writes it."""
+        return {i: op for op in self.graph.operators for i in op.outputs}
+
+    @cached_property
+    def readers(self) -> dict[int, list[Operator]]:
+        """Tensor -> the operators that read it."""
+        found: dict[int, list[Operator]] = {}
+        for op in self.graph.operators:
+            for i in set(op.inputs):
+                found.setdefault(i, []).append(op)
+        return found
 
 
 class TfliteImporter(GraphBuilder):
@@ -93,7 +109,8 @@ class TfliteImporter(GraphBuilder):
         self.run_operators(frame)
         outputs = [self.value_of(frame, i, "the model's outputs") for i in self.main.outputs]
         self.raise_problems()
-        self.graph.set_outputs([*outputs_of(self.graph, self.output_names, outputs), *self._state_outputs()])
+        results = outputs_of(self.graph, self.output_names, outputs)
+        self.graph.set_outputs([*results, *self._state_outputs(results)])
         return self.graph
 
     def _declare_inputs(self, frame: Frame) -> None:
@@ -166,13 +183,13 @@ class TfliteImporter(GraphBuilder):
             self._assigned = assigned_variables(self.file)
         return name in self._assigned
 
-    def _state_outputs(self) -> list[Value]:
-        result = []
+    def _state_outputs(self, others: Sequence[Value]) -> list[Value]:
+        result: list[Value] = []
         for name, (old, offset) in self._states.items():
             value = self._new_states.get(name, old)
             if offset is not None:
                 value = self.graph.add("Sub", [value, self.graph.constant(f"{old.name}_start", offset)])[0]
-            if value.producer is None or any(value is r for r in result) or self.graph.is_output(value):
+            if value.producer is None or any(value is r for r in [*others, *result]):
                 value = self.graph.add("Identity", [value])[0]
             self.rename(value, f"new_{old.name}")
             result.append(value)
@@ -372,6 +389,12 @@ def outputs_of(graph: Graph, names: Sequence[str], values: Sequence[Any]) -> lis
     return result
 
 
+def variable_name(options: Any) -> str:
+    """Of a VAR_HANDLE."""
+    parts = [(t or b"").decode("utf-8", "replace")[:200] for t in (options.Container(), options.SharedName())]
+    return "/".join(parts).strip("/").replace("\0", " ") or "variable"
+
+
 def assigned_variables(file: TfliteFile) -> set[str]:
     """Names of the variables that operators outside of CALL_ONCE assign."""
     started = {
@@ -387,8 +410,7 @@ def assigned_variables(file: TfliteFile) -> set[str]:
         handles = {}
         for op in graph.operators:
             if op.name == "VAR_HANDLE" and op.options is not None and op.outputs:
-                parts = (op.options.Container(), op.options.SharedName())
-                handles[op.outputs[0]] = "/".join((t or b"").decode("utf-8", "replace") for t in parts).strip("/")
+                handles[op.outputs[0]] = variable_name(op.options)
             elif op.name == "ASSIGN_VARIABLE" and op.inputs:
                 found.add(handles.get(op.inputs[0], ""))
     return found

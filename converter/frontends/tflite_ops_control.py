@@ -13,6 +13,7 @@ import numpy as np
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.tflite_context import TfliteContext
+from edgec.converter.frontends.tflite_import import variable_name
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Graph, GraphError, Value
 
@@ -145,9 +146,8 @@ class Variable:
 
 @tflite_op("VAR_HANDLE")
 def var_handle(c: TfliteContext) -> Variable:
-    o = c.options("VarHandleOptions")
-    name = "/".join((t or b"").decode("utf-8", "replace") for t in (o.Container(), o.SharedName())).strip("/")
-    return c.tflite.variables.setdefault(name, Variable(name or "variable"))
+    name = variable_name(c.options("VarHandleOptions"))
+    return c.tflite.variables.setdefault(name, Variable(name))
 
 
 def _variable(c: TfliteContext) -> Variable:

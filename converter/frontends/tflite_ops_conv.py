@@ -75,6 +75,29 @@ def _channels(c: TfliteContext, x: Value) -> int:
     return size
 
 
+def _undilated(c: TfliteContext, o: Any) -> tuple[Value, list[int], list[int]] | None:
+    """(x, dilations, pads) of a dilated convolution that is written as SPACE_TO_BATCH_ND, this operator,
+    BATCH_TO_SPACE_ND. The last of them finds its work done (`Frame.undilated`)."""
+    if o.Padding() != VALID or [o.StrideH(), o.StrideW(), o.DilationHFactor(), o.DilationWFactor()] != [1] * 4:
+        return None
+    frame, output = c.frame, c.operator.outputs[0]
+    before = frame.writers.get(c.operator.inputs[0])
+    after = frame.readers.get(output, [])
+    if before is None or before.name != "SPACE_TO_BATCH_ND" or len(after) != 1 or after[0].name != "BATCH_TO_SPACE_ND":
+        return None
+    if output in frame.graph.outputs or len(before.inputs) != 3 or len(after[0].inputs) != 3:
+        return None
+    known = [frame.graph.tensors[i].data for i in (*before.inputs[1:], *after[0].inputs[1:]) if i >= 0]
+    source = TfliteContext(c.tflite, frame, before, [frame.values.get(i) for i in before.inputs])
+    if len(known) != 4 or any(k is None or k.size != n for k, n in zip(known, (2, 4, 2, 4))):
+        return None
+    block, pads, crops = known[0], known[1] - known[3], known[3]  # type: ignore[index, operator]
+    if (known[0] != known[2]).any() or (block < 1).any() or (pads < 0).any() or crops is None:  # type: ignore[union-attr]
+        return None
+    frame.undilated.add(output)
+    return source.need(0), [int(b) for b in block], [int(p) for p in pads.reshape(2, 2).T.reshape(-1)]  # type: ignore[union-attr]
+
+
 @tflite_op("CONV_2D")
 def conv_2d(c: TfliteContext) -> Value:
     o = c.options("Conv2DOptions")
@@ -86,7 +109,11 @@ def conv_2d(c: TfliteContext) -> Value:
     strides, dilations = [o.StrideH(), o.StrideW()], [o.DilationHFactor(), o.DilationWFactor()]
     single = kh == kw == 1 and strides == [1, 1]  # which TFLite's kernels take for a product of matrices
     x = c.operand(x, 1, [3] if single else [1, 2, 3])
-    x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
+    direct = _undilated(c, o)
+    if direct is not None:
+        x, dilations, pads = direct
+    else:
+        x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
     attrs = {"strides": strides, "dilations": dilations, "pads": pads, "group": channels // per_group}
     y = c.emit("Conv2d", [x, c.weight(1, [0, 1, 2, 3]), c.bias(2, 0, 1)], attrs)
     return c.fused(y, o.FusedActivationFunction())
@@ -102,7 +129,11 @@ def depthwise_conv_2d(c: TfliteContext) -> Value:
         raise BadFileError(f"{c.op} ({c.source}): weights of shape {[one, kh, kw, filters]} for {channels} channels")
     strides, dilations = [o.StrideH(), o.StrideW()], [o.DilationHFactor(), o.DilationWFactor()]
     x = c.operand(x, 1, [1, 2, 3])
-    x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
+    direct = _undilated(c, o)
+    if direct is not None:
+        x, dilations, pads = direct
+    else:
+        x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
     attrs = {"strides": strides, "dilations": dilations, "pads": pads, "group": channels}
     y = c.emit("Conv2d", [x, c.weight(1, [3, 1, 2, 0]), c.bias(2, 0, 1)], attrs)
     return c.fused(y, o.FusedActivationFunction())
