@@ -4,24 +4,6 @@
 namespace edgec {
 namespace {
 
-// Taps [begin, end) of one axis inside the image, and how many divide the average.
-struct Taps {
-  int64_t begin, end, counted;
-};
-
-int64_t taps_below(int64_t limit, int64_t start, int64_t dilation, int64_t kernel) {
-  return limit <= start ? 0 : std::min((limit - start + dilation - 1) / dilation, kernel);
-}
-
-Taps taps_of(int64_t start, int64_t kernel, int64_t dilation, int64_t size, int64_t pad_end,
-             bool include_pad) {
-  Taps t;
-  t.begin = taps_below(0, start, dilation, kernel);
-  t.end = std::max(t.begin, taps_below(size, start, dilation, kernel));
-  t.counted = include_pad ? taps_below(size + pad_end, start, dilation, kernel) : t.end - t.begin;
-  return t;
-}
-
 Status infer(InferContext& ctx) {
   EDGEC_TRY(ctx.want_dtype(0, {DType::kI8}));
   EDGEC_TRY(check_quantizations(ctx, DType::kI8, "x"));
@@ -38,12 +20,12 @@ struct AveragePool {
   // Output row y of an image.
   void row(const uint8_t* image, int64_t x_pitch, int64_t y, uint8_t* out, int64_t y_pitch) const {
     const int64_t top = y * g.stride_height - g.pad_top;
-    const Taps down =
-        taps_of(top, g.kernel_height, g.dilation_height, g.input_height, g.pad_bottom, g.count_include_pad);
+    const PoolTaps down =
+        pool_taps(top, g.kernel_height, g.dilation_height, g.input_height, g.pad_bottom, g.count_include_pad);
     for (int64_t x = 0; x < g.output_width; ++x, out += y_pitch) {
       const int64_t left = x * g.stride_width - g.pad_left;
-      const Taps across =
-          taps_of(left, g.kernel_width, g.dilation_width, g.input_width, g.pad_right, g.count_include_pad);
+      const PoolTaps across =
+          pool_taps(left, g.kernel_width, g.dilation_width, g.input_width, g.pad_right, g.count_include_pad);
       const int64_t rows = down.end - down.begin, columns = across.end - across.begin;
       const int64_t counted = std::max<int64_t>(down.counted * across.counted, 1);
       const float multiplier = static_cast<float>(x_scale / (y_scale * static_cast<double>(counted)));

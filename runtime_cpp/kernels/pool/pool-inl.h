@@ -9,26 +9,6 @@ namespace edgec {
 namespace EDGEC_ISA_NS {
 namespace {
 
-// One axis of a window: taps [begin, end) lie inside the image, `counted` of them divide an average.
-struct Window {
-  int64_t begin, end, counted;
-};
-
-int64_t taps_below(int64_t limit, int64_t start, int64_t dilation, int64_t kernel) {
-  if (limit <= start) return 0;
-  return std::min((limit - start + dilation - 1) / dilation, kernel);
-}
-
-Window window(int64_t start, int64_t kernel, int64_t dilation, int64_t size, int64_t pad_end,
-              bool include_pad) {
-  Window w;
-  w.begin = taps_below(0, start, dilation, kernel);
-  w.end = std::max(w.begin, taps_below(size, start, dilation, kernel));
-  // In ceil mode the last window may reach beyond even the padding; what lies there never counts.
-  w.counted = include_pad ? taps_below(size + pad_end, start, dilation, kernel) : w.end - w.begin;
-  return w;
-}
-
 struct MaxF32 {
   using T = float;
   EDGEC_INLINE static f32v start() { return f32v(-std::numeric_limits<float>::infinity()); }
@@ -63,12 +43,12 @@ void pool_rows(const PoolRun& run, int64_t begin, int64_t end) {
   const int64_t y_step = g.dilation_height * g.input_width * run.input_pitch;
   for (int64_t y = begin; y < end; ++y) {
     const int64_t iy = y * g.stride_height - g.pad_top;
-    const Window wy =
-        window(iy, g.kernel_height, g.dilation_height, g.input_height, g.pad_bottom, g.count_include_pad);
+    const PoolTaps wy =
+        pool_taps(iy, g.kernel_height, g.dilation_height, g.input_height, g.pad_bottom, g.count_include_pad);
     for (int64_t x = 0; x < g.output_width; ++x) {
       const int64_t ix = x * g.stride_width - g.pad_left;
-      const Window wx =
-          window(ix, g.kernel_width, g.dilation_width, g.input_width, g.pad_right, g.count_include_pad);
+      const PoolTaps wx =
+          pool_taps(ix, g.kernel_width, g.dilation_width, g.input_width, g.pad_right, g.count_include_pad);
       const int64_t first_y = iy + wy.begin * g.dilation_height, first_x = ix + wx.begin * g.dilation_width;
       const T* in = static_cast<const T*>(run.input) + (first_y * g.input_width + first_x) * run.input_pitch;
       T* out = static_cast<T*>(run.output) + (y * g.output_width + x) * run.output_pitch;

@@ -1,5 +1,6 @@
 // Maximum and average over windows of NHWC images, vectorised over channels.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "core/cpu.h"
@@ -17,6 +18,24 @@ struct PoolGeometry {
   // Averages divide by the taps that lie inside the padded image instead of inside the image.
   bool count_include_pad = false;
 };
+
+// One axis of a window: taps [begin, end) lie inside the image, `counted` of them divide an average.
+struct PoolTaps {
+  int64_t begin, end, counted;
+};
+
+inline PoolTaps pool_taps(int64_t start, int64_t kernel, int64_t dilation, int64_t size, int64_t pad_end,
+                          bool include_pad) {
+  const auto below = [&](int64_t limit) {
+    return limit <= start ? 0 : std::min((limit - start + dilation - 1) / dilation, kernel);
+  };
+  PoolTaps t;
+  t.begin = below(0);
+  t.end = std::max(t.begin, below(size));
+  // In ceil mode the last window may reach beyond even the padding; what lies there never counts.
+  t.counted = include_pad ? below(size + pad_end) : t.end - t.begin;
+  return t;
+}
 
 struct PoolRun {
   const PoolGeometry* geometry = nullptr;
