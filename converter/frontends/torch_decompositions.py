@@ -19,9 +19,12 @@ def decompose(program: Any) -> Any:
 
 def _wanted(node: Any) -> bool:
     name = node.target.name()
-    if name != "aten::adaptive_avg_pool2d":
+    if name not in ("aten::adaptive_avg_pool2d", "aten::unsqueeze"):
         return name in _RULES
-    value = node.args[0].meta.get("val")  # sizes that are known are pooled as they are
+    value = node.args[0].meta.get("val")
+    if name == "aten::unsqueeze":
+        return value is not None and value.is_complex()
+    # Sizes that are known are pooled as they are.
     return value is not None and not all(isinstance(d, int) for d in value.shape[-2:])
 
 
@@ -63,6 +66,16 @@ def _adaptive_maximum(x: Any, output_size: Any) -> tuple[Any, Any]:
             places.append((top + row) * width + left + index - row * across)
     shape = (*x.shape[:-2], rows, columns)
     return torch.stack(values, -1).view(shape), torch.stack(places, -1).view(shape)
+
+
+def _complex_unsqueeze(x: Any, dim: int) -> Any:
+    """The exporter keeps real and imaginary part on a last axis, and counts it here."""
+    import torch
+
+    if not x.is_complex():
+        return NotImplemented
+    place = dim % (x.dim() + 1)
+    return torch.view_as_complex(torch.view_as_real(x).unsqueeze(place))
 
 
 def _convolution(
@@ -157,6 +170,7 @@ def _native_attention(
 
 _RULES: dict[str, Callable[..., Any]] = {
     "aten::adaptive_avg_pool2d": _adaptive_average,
+    "aten::unsqueeze": _complex_unsqueeze,
     "aten::_convolution": _convolution,
     "aten::adaptive_max_pool2d": _adaptive_maximum,
     "aten::_grouped_mm": _grouped_mm,
