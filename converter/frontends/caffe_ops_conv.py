@@ -18,6 +18,7 @@ from edgec.converter.frontends.layer_ops import (
     positive,
     reduce,
 )
+from edgec.converter.frontends.onnx_ops_pool import max_pool
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.ir.graph import Value
 
@@ -105,8 +106,6 @@ def inner_product(c: CaffeContext) -> Value:
 @CAFFE.layer("Pooling")
 def pooling(c: CaffeContext) -> Value | list[Value]:
     x, p = c.ranked(c.x(), 4), c.param("pooling_param")
-    if len(c.output_names) > 1:
-        raise Unsupported("pooling with a mask of positions as second output")
     method = {"0": "MAX", "1": "AVE", "2": "STOCHASTIC"}.get(p.text("pool", "MAX"), p.text("pool", "MAX"))
     if method not in ("MAX", "AVE"):
         raise Unsupported(f"{method} pooling", "use MAX or AVE")
@@ -121,7 +120,19 @@ def pooling(c: CaffeContext) -> Value | list[Value]:
     ceil = p.text("round_mode", "CEIL") in ("CEIL", "0") and p.flag("ceil_mode", True)
     if ceil and not any(pads) and _window_outside(x.shape[2:], kernel, strides):
         raise Unsupported("a pooling window that lies outside the image", "Caffe's result there is not defined")
+    if len(c.output_names) == 2 and not average:
+        return _with_positions(c, x, kernel, strides, pads, ceil)
     return pool2d(c, x, average, kernel, strides, pads, ceil)
+
+
+def _with_positions(
+    c: CaffeContext, x: Value, kernel: list[int], strides: list[int], pads: list[int], ceil: bool
+) -> list[Value]:
+    """Maxima and where they were, for an Upsample layer: flat positions in the whole tensor."""
+    c.attributes = {"kernel_shape": kernel, "strides": strides, "pads": pads, "ceil_mode": int(ceil)}
+    y, positions = max_pool(c)
+    c.layers.marked[id(positions)] = x
+    return [y, positions]
 
 
 def _window_outside(sizes: Sequence[int | None], kernel: list[int], strides: list[int]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgec.converter.frontends.caffe_context import CaffeContext
 from edgec.converter.frontends.caffe_registry import CAFFE
+from edgec.converter.frontends.caffe_text import Message
 from edgec.converter.frontends.layer_ops import pixel_shuffle, positive, reorg, resize, shuffle_channels
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.ir.graph import Value
@@ -193,14 +194,28 @@ def interp(c: CaffeContext) -> Value:
 
 @CAFFE.layer("Upsample", "NearestUpsample", "Upsampling")
 def upsample(c: CaffeContext) -> Value:
-    """Repeats pixels. The form with a mask from pooling is another layer of the same name."""
-    if len(c.inputs) > 1:
-        raise Unsupported("upsampling with a mask of positions")
-    x = c.ranked(c.x(), 4)
+    """Repeats pixels. With a second input: puts them back where a pooling layer took them from (SegNet)."""
+    x = c.ranked(c.many()[0], 4)
     p = c.param("upsample_param" if c.op != "Upsampling" else "upsampling_param")
+    if len(c.inputs) == 2:
+        return _unpooled(c, x, c.need(1), p)
     scale = p.integer("scale", p.integer("stride", 2))
     positive(c, "scale", [scale])
     batch, channels, height, width = c.dims(x)
     y = c.reshape(x, [batch, channels, height, 1, width, 1])
     y = c.emit("Tile", [y, c.i64(np.array([1, 1, 1, scale, 1, scale]))])
     return c.reshape(y, [batch, channels, c.mul(height, scale), c.mul(width, scale)])
+
+
+def _unpooled(c: CaffeContext, x: Value, positions: Value, p: Message) -> Value:
+    pooled = c.layers.marked.get(id(positions))
+    if pooled is None:
+        raise c.bad("its second input is not the mask of a pooling layer")
+    shape, scale = c.fixed(pooled), p.integer("scale", 2)
+    wanted = [p.integer("upsample_h", c.fixed(x)[2] * scale), p.integer("upsample_w", c.fixed(x)[3] * scale)]
+    if c.fixed(x)[:2] != shape[:2] or wanted != shape[2:]:
+        raise Unsupported(f"upsampling to {wanted} with the positions of {shape[2:]}")
+    empty = c.const(np.zeros(int(np.prod(shape)), np.float32))
+    flat = [c.reshape(positions, [-1]), c.reshape(x, [-1])]
+    y = c.emit("ScatterElements", [empty, *flat], {"axis": 0, "reduction": "none"})
+    return c.reshape(y, shape)

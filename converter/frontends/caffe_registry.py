@@ -15,7 +15,7 @@ DROPPED = {
 # Layers that read data from disk: where something else reads what they give, that becomes an input.
 DATA = {
     "Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "DummyData", "AnnotatedData", "VideoData",
-    "LabelMap", "DenseImageData",
+    "DenseImageData",
 }  # fmt: skip
 
 # Names of V1LayerParameter.LayerType, in text files, and what they are called since.

@@ -22,8 +22,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # NetParameter
 _NET_LAYERS_V1, _NET_LAYER = 2, 100
-# LayerParameter and V1LayerParameter: (name, type, blobs); V1LayerParameter.layer holds the still older V0 form.
-_LAYER_FIELDS, _V1_FIELDS, _V0_IN_V1 = (1, 2, 7), (4, 5, 6), 1
+# LayerParameter and V1LayerParameter: (name, blobs); V1LayerParameter.layer holds the still older V0 form.
+_LAYER_FIELDS, _V1_FIELDS, _V0_IN_V1 = (1, 7), (4, 6), 1
 # BlobProto. raw_* are NVCaffe's.
 _NUM, _CHANNELS, _HEIGHT, _WIDTH, _DATA, _SHAPE, _DOUBLES, _RAW_TYPE, _RAW = 1, 2, 3, 4, 5, 7, 8, 10, 12
 _RAW_TYPES = {0: np.float64, 1: np.float32, 2: np.float16}
@@ -50,10 +50,9 @@ class Blob:
 
 @dataclass
 class WeightLayer:
-    """A layer of the .caffemodel. `type` is the name, or the number of V1LayerParameter.LayerType."""
+    """A layer of the .caffemodel; what it does stands in the definition."""
 
     name: str
-    type: str | int
     blobs: list[Blob]
 
 
@@ -86,14 +85,12 @@ def read_weights(path: str | os.PathLike[str]) -> list[WeightLayer]:
     return layers
 
 
-def _layer(data: memoryview, numbers: tuple[int, int, int]) -> WeightLayer:
-    name_field, type_field, blobs_field = numbers
-    layer = WeightLayer("", "", [])
+def _layer(data: memoryview, numbers: tuple[int, int]) -> WeightLayer:
+    name_field, blobs_field = numbers
+    layer = WeightLayer("", [])
     for number, wire, value in _fields(data):
         if number == name_field and wire == _BYTES:
             layer.name = bytes(value[:4096]).decode("utf-8", "replace")
-        elif number == type_field and wire in (_BYTES, _VARINT):
-            layer.type = value if isinstance(value, int) else bytes(value[:256]).decode("utf-8", "replace")
         elif number == blobs_field and wire == _BYTES:
             if len(layer.blobs) >= _MAX_BLOBS:
                 raise BadFileError(f"layer '{layer.name}' has more than {_MAX_BLOBS} blobs")

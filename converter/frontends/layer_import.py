@@ -22,7 +22,7 @@ from edgec.converter.ir.graph import Graph, GraphError, Node, Value
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-MAX_LAYERS = 16_384  # networks of 1,000 convolutions have about 4,000
+MAX_LAYERS = 8192  # networks of 1,000 convolutions have about 4,000
 # No network has a larger tensor; a damaged file easily claims one. 2^28 floats are 1 GiB.
 MAX_ELEMENTS = 2**28
 

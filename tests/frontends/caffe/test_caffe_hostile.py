@@ -116,7 +116,7 @@ HUGE = {
         (1, 1, 3000, 3000),
         (1, 1, 3000, 3000),
     ),
-    "crowd": "input: 'x0' input_shape { dim: 1 dim: 4 } " + "layer { type: 'ReLU' bottom: 'x0' top: 'x0' } " * 16_000,
+    "crowd": "input: 'x0' input_shape { dim: 1 dim: 4 } " + "layer { type: 'ReLU' bottom: 'x0' top: 'x0' } " * 8_000,
     "fields": "a: 1 " * 700_000,
     "files": net(IP, (1, 4)) + 'layer { type: "Data" top: "d" data_param { source: "/etc/passwd" } }',
 }

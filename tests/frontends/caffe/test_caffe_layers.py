@@ -183,6 +183,21 @@ CASES = [
         positive=True,
     ),
     Case(
+        "BatchNorm batch_norm_param { eps: 0.001 scale_bias: true }",
+        [(2, 4, 3, 5)],
+        lambda x, m, v, f, g, b: _batch_norm(x, m, v, f) * spatial(g) + spatial(b),
+        [(4,), (4,), (1,), (4,), (4,)],
+        positive=True,
+        name="batch_norm_scale",
+    ),
+    Case(
+        "BN",
+        [(2, 4, 3, 5)],
+        lambda x, g, b: x * spatial(g) + spatial(b),
+        [(1, 4, 1, 1)] * 2,
+        name="bn_folded",
+    ),
+    Case(
         "BN bn_param { eps: 0.001 }",
         [(2, 4, 3, 5)],
         lambda x, g, b, m, v: (x - spatial(m)) / np.sqrt(spatial(v) + 1e-3) * spatial(g) + spatial(b),
@@ -383,6 +398,20 @@ def test_slice(tmp_path: Path, rng: np.random.Generator) -> None:
     text = net(f'layer {{ name: "s" type: "Slice" bottom: "x0" {tops} slice_param {{ axis: 2 }} }}', x.shape)
     for i, got in enumerate(outputs(tmp_path, text, None, x)):
         np.testing.assert_array_equal(got, x[:, :, i : i + 1])
+
+
+def test_upsampling_with_the_positions_of_pooling(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, 3, 6, 8)).astype(np.float32)
+    text = net(
+        """layer { name: "p" type: "Pooling" bottom: "x0" top: "p" top: "mask" pooling_param { kernel_size: 2 stride: 2 } }
+        layer { name: "d" type: "Power" bottom: "p" top: "d" power_param { scale: 2 } }
+        layer { name: "u" type: "Upsample" bottom: "d" bottom: "mask" top: "u" upsample_param { scale: 2 } }""",
+        x.shape,
+    )
+    (got,) = outputs(tmp_path, text, None, x)
+    largest = x.reshape(2, 3, 3, 2, 4, 2).max((3, 5), keepdims=True)
+    expected = np.where(x.reshape(2, 3, 3, 2, 4, 2) == largest, 2 * largest, 0).reshape(x.shape)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_split_in_place_and_order_of_outputs(tmp_path: Path, rng: np.random.Generator) -> None:

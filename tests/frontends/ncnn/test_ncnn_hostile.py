@@ -22,7 +22,7 @@ IP = "InnerProduct ip 1 1 x0 y 0=3 1=1 2=12"
         ("7767516\n1 1\n", "does not begin with 7767517"),
         ("7767517\n", "line 2: expected the numbers"),
         ("7767517\n-1 5\n", "line 2: expected the numbers"),
-        ("7767517\n1000000 5\n", "1 to 16384 layers are possible"),
+        ("7767517\n1000000 5\n", "1 to 8192 layers are possible"),
         ("7767517\n99999999999 5\n", "line 2: expected the numbers"),
         ("7767517\n3 3\nInput x 0 1 x\n", "announces 3 layers and holds 1"),
         ("7767517\n1 1\nInput x\n", "line 3: expected a type, a name"),
@@ -91,7 +91,7 @@ HUGE = {
     "tiled": param(["Tile t 1 1 x0 y 2=1000,1000,1000"], (9, 9, 9)),
     "weights": param(["InnerProduct ip 1 1 x0 y 0=1000000000 2=1000000000000"], (1000,)),
     "priors": param([PRIOR], (1, 9000, 9000), (1, 9000, 9000)),
-    "crowd": param([f"ReLU r{i} 1 1 {f'b{i - 1}' if i else 'x0'} b{i}" for i in range(16_000)], (4,)),
+    "crowd": param([f"ReLU r{i} 1 1 {f'b{i - 1}' if i else 'x0'} b{i}" for i in range(8_000)], (4,)),
     "numbers": param(["Reshape r 1 1 x0 y 6=" + "1," * 60_000], (4,)),
 }  # fmt: skip
 
