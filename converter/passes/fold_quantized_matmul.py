@@ -35,6 +35,8 @@ class Parts:
             return
         self.transpose_b = int(node.attr("transpose_b"))
         self.transpose_a = int(node.attr("transpose_a"))
+        self.right: Value
+        self.scales: Array
         weight = stored_weight(b)
         columns = b.shape[-2 if self.transpose_b else -1]
         self.attrs: dict[str, Any] = {"transpose_b": self.transpose_b, **left.scaled.attrs("a")}
@@ -51,8 +53,8 @@ class Parts:
             if right is None:
                 self.why = "the right operand is not quantized to 8 bits with one scale"
                 return
-            self.right: Value = right.value
-            self.scales: Array = np.array([right.scaled.scale], np.float32)
+            self.right = right.value
+            self.scales = np.array([right.scaled.scale], np.float32)
             self.attrs["b_zero_point"] = right.scaled.zero_point
         bias = np.zeros(0, np.int32)
         if node.input(2) is not None:

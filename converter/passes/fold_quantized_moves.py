@@ -46,7 +46,8 @@ def _integer_value(node: Node, scaled: Scaled) -> int | None:
 def _exactly(node: Node, scaled: Scaled, q: int) -> bool:
     value = node.input(2)
     real = 0.0 if value is None else float(array(value).reshape(-1)[0])  # type: ignore[union-attr]
-    return node.attr("mode") != "constant" or np.float32((q - scaled.zero_point) * np.float32(scaled.scale)) == real
+    meant = float(np.float32(q - scaled.zero_point) * np.float32(scaled.scale))
+    return bool(node.attr("mode") != "constant" or meant == real)
 
 
 def _on_integers(patch: Patch, node: Node, data: list[Value], scaled: Scaled) -> list[Value] | None:

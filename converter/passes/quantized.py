@@ -29,7 +29,7 @@ class Scaled:
 
     def real(self) -> Array:
         """The 256 numbers that i8 values mean, in f64."""
-        return (np.arange(-128, 128) - self.zero_point) * np.float64(np.float32(self.scale))
+        return np.asarray((np.arange(-128, 128) - self.zero_point) * np.float64(np.float32(self.scale)))
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,8 @@ def stored_weight(value: Value | None) -> StoredWeight | None:
     points = np.zeros(scale.size, np.int64) if zero is None else zero.reshape(-1).astype(np.int64)
     if not (scale > 0).all() or not np.isfinite(scale).all() or points.size != scale.size:
         return None
-    axis = -1 if scale.size == 1 and x.data.ndim and x.data.shape[_axis(node, x)] != 1 else _axis(node, x)
-    return StoredWeight(x, x.data, scale, points, axis if scale.size > 1 else -1)
-
-
-def _axis(node: Node, x: Value) -> int:
-    axis: int = node.attr("axis")
-    return normalized_axis(axis, x.rank) if -x.rank <= axis < x.rank else 0
+    axis = normalized_axis(node.attr("axis"), x.rank) if scale.size > 1 else -1
+    return StoredWeight(x, x.data, scale, points, axis)
 
 
 def real_constant(value: Value | None) -> Array | None:

@@ -75,7 +75,7 @@ def quantize_linear(x: Array, scale: float, zero_point: int = 0, to: str = "i8")
 
 def dequantize_linear(x: Array, scale: float, zero_point: int = 0) -> Array:
     """i8 or u8 of any shape, one scale, to f32."""
-    return _centered(x, zero_point) * np.float32(scale)
+    return np.asarray(_centered(x, zero_point) * np.float32(scale))
 
 
 def _centered(x: Array, zero_point: int) -> Array:

@@ -27,7 +27,8 @@ def function_table(
     with np.errstate(all="ignore"):
         v = np.asarray(f(real), np.float64) / f64(y_scale)
     v = np.where(np.isnan(v), 0.0, v)
-    return np.clip(np.rint(np.clip(v, -(2.0**30), 2.0**30)) + y_zero_point, -128, 127).astype(np.int8)
+    steps = np.rint(np.clip(v, -(2.0**30), 2.0**30)) + y_zero_point
+    return np.asarray(np.clip(steps, -128, 127), np.int8)
 
 
 def softmax_table(x_scale: float) -> Array:

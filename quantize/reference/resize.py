@@ -41,8 +41,8 @@ def _taps(size: int, target: int, factor: np.float32 | None, coordinate: str) ->
 
     def divided(position: Array) -> Array:
         if factor is None:
-            return position * np.float64(size) / np.float64(target)
-        return (position.astype(np.float32) / factor).astype(np.float64)
+            return np.asarray(position * np.float64(size) / np.float64(target))
+        return np.asarray((position.astype(np.float32) / factor).astype(np.float64))
 
     if coordinate == "asymmetric":
         position = divided(o)
