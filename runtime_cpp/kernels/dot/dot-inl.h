@@ -31,6 +31,17 @@ EDGEC_INLINE void store_tile(const DotTile& t, f32v (&acc)[MR][NV], Last last) {
   }
 }
 
+// One k of a tile: lane L of what was loaded of each row of A.
+template <int L, int MR, int NV>
+EDGEC_INLINE void multiply_lane(const f32v (&x)[MR], const float* b, f32v (&acc)[MR][NV]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < NV; ++j) {
+    const f32v column = load(b + j * kF32);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) acc[i][j] = fma_lane<L>(x[i], column, acc[i][j]);
+  }
+}
+
 template <int MR, int NV>
 void tile(const DotTile& t) {
   f32v acc[MR][NV];
@@ -79,6 +90,19 @@ void tile(const DotTile& t) {
       }
       const int64_t k_end = t.k - k < left ? t.k : k + left;
       left -= k_end - k;
+      if constexpr (kFmaTakesLane) {
+        static_assert(!kFmaTakesLane || kF32 == 4, "four lanes below");
+        for (; k + kF32 <= k_end; k += kF32) {
+          f32v x[MR];
+#pragma GCC unroll 16
+          for (int i = 0; i < MR; ++i) x[i] = load(a[i] + k);
+          multiply_lane<0>(x, b, acc);
+          multiply_lane<1>(x, b + b_step, acc);
+          multiply_lane<2>(x, b + 2 * b_step, acc);
+          multiply_lane<3>(x, b + 3 * b_step, acc);
+          b += 4 * b_step;
+        }
+      }
       for (; k < k_end; ++k) {
         f32v column[NV];
 #pragma GCC unroll 8

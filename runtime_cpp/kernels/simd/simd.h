@@ -207,6 +207,21 @@ EDGEC_INLINE vec<float, N> fma(vec<float, N> a, vec<float, N> b, vec<float, N> c
   if constexpr (N != 4) return join(fma(low(a), low(b), low(c)), fma(high(a), high(b), high(c)));
 }
 
+// a[L] * b + c. On aarch64 the multiply-add takes a lane of a register as it is; elsewhere a broadcast from
+// memory is free, and kFmaTakesLane says which loop to write.
+#if defined(__aarch64__)
+inline constexpr bool kFmaTakesLane = true;
+#else
+inline constexpr bool kFmaTakesLane = false;
+#endif
+template <int L, int N>
+EDGEC_INLINE vec<float, N> fma_lane(vec<float, N> a, vec<float, N> b, vec<float, N> c) {
+#if defined(__aarch64__)
+  if constexpr (N == 4) return {(typename vec<float, N>::native)vfmaq_laneq_f32(c.v, b.v, a.v, L)};
+#endif
+  return fma(vec<float, N>(a[L]), b, c);
+}
+
 // IEEE-less min/max: the second operand when either is NaN (x86's minps rule, on every ISA).
 template <class T, int N>
 EDGEC_INLINE vec<T, N> min(vec<T, N> a, vec<T, N> b) {
