@@ -134,9 +134,9 @@ class Limits:
     maximum: int = 127
 
     def clipped(self, low: float, high: float, y: Scaled) -> Limits:
-        """With a further clip to the real numbers [low, high]."""
-        least, greatest = _quantized(low, y), _quantized(high, y)
-        return Limits(max(self.minimum, min(least, 127)), min(self.maximum, max(greatest, -128)))
+        """With another clip to the real numbers [low, high] in front of these limits."""
+        least, greatest = (min(max(_quantized(v, y), self.minimum), self.maximum) for v in (low, high))
+        return Limits(least, greatest)
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of an integer operator."""

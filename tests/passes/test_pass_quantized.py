@@ -139,6 +139,28 @@ def test_float_bias_is_rounded_to_steps() -> None:
     only(folded(build), "QuantizedConv2d")
 
 
+def test_weights_behind_fake_quantization() -> None:
+    """Quantization-aware training leaves f32 weights behind Q and DQ."""
+
+    def build(b: Q) -> Value:
+        scales, zeros = b.data(b.rng.uniform(0.005, 0.02, 6)), b.graph.constant("z", np.zeros(6, np.int8))
+        stored = b("QuantizeLinear", b.const(6, 4, 3, 3), scales, zeros, axis=0)
+        weight = b.transpose(b("DequantizeLinear", stored, scales, zeros, axis=0), 0, 2, 3, 1)
+        return b.q(b("Conv2d", b.real(1, 6, 6, 4), weight, b.const(6)), 0.15)
+
+    only(folded(build), "QuantizedConv2d")
+
+
+def test_symbolic_batch() -> None:
+    def build(b: Q) -> Value:
+        x = b.real("batch", 5, 5, 4)
+        y = b.qdq(b("Conv2d", x, b.weight(6, 1, 1, 4)), 0.06, 4)
+        y = b("Mul", y, b.qdq(b("Sigmoid", y), 1 / 256, -128))
+        return b.q(b.reshape(b("Concat", y, y, axis=3), 0, 300), 0.06, 9)
+
+    only(folded(build, unit=2), "QuantizedConv2d", "Lookup", "Concat")
+
+
 def test_channels_first_network() -> None:
     """Transposes go through Q and DQ: only those at the ends stay."""
 
