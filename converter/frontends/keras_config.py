@@ -143,7 +143,7 @@ def _walk(config: Any) -> Iterator[tuple[dict[str, Any], str]]:
 def _refuse_sizes(item: dict[str, Any], layer: str, what: str) -> None:
     for key, value in item.items():
         numbers = value if isinstance(value, list) else [value]
-        if key != "seed" and any(isinstance(v, int) and abs(v) >= MAX_SIZE for v in numbers):
+        if not key.endswith(("seed", "_id")) and any(isinstance(v, int) and abs(v) >= MAX_SIZE for v in numbers):
             raise BadFileError(
                 f"{what}: layer '{_shown(layer)}' has {_shown(key)} {str(value)[:80]}, beyond any memory"
             )

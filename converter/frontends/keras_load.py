@@ -20,7 +20,7 @@ from edgec.converter.frontends.keras_config import (
     refuse_code,
 )
 from edgec.converter.frontends.keras_recurrent import fused_layers
-from edgec.converter.frontends.tensorflow_program import Port, Program, argument_name
+from edgec.converter.frontends.tensorflow_program import Port, Program, Traced, TracedFunction, argument_name
 
 # Weights that a network may have beyond those its file holds: constants that layers compute themselves.
 _SPARE_BYTES = 1 << 27
@@ -266,7 +266,7 @@ def from_model(model: Any, notes: Sequence[str] = ()) -> Program:
     _distinct(inputs)
     names = _output_names(model)
 
-    def trace(ports: Sequence[Port]) -> Any:
+    def trace(ports: Sequence[Port]) -> Traced:
         import tensorflow as tf
 
         specs = [
@@ -279,9 +279,9 @@ def from_model(model: Any, notes: Sequence[str] = ()) -> Program:
             packed = structure(list(arguments))
             return [tf.identity(y) for y in tf.nest.flatten(model(packed, training=False))]
 
-        return forward.get_concrete_function(*specs)
+        return TracedFunction(forward.get_concrete_function(*specs))
 
-    def fused(ports: Sequence[Port]) -> Any:
+    def fused(ports: Sequence[Port]) -> Traced:
         with fused_layers():
             return trace(ports)
 

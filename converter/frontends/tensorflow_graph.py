@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgec.converter.errors import BadFileError, InvalidArgumentError, UnsafeFileError, UnsupportedError
-from edgec.converter.frontends.tensorflow_program import Port, Program, argument_name
+from edgec.converter.frontends.tensorflow_program import Port, Program, Traced, argument_name
 from edgec.converter.frontends.tensorflow_scan import Node, refuse_dangerous
 
 # What a training script leaves at the front of a graph; its outputs are where the network begins.
@@ -144,7 +146,10 @@ def _drop_unused_functions(graph: Any) -> None:
         todo |= called(bodies[name].node_def) - used
     kept = [bodies[n] for n in bodies if n in used]
     for body in kept:
-        body.attr.pop("_input_shapes", None)  # counts the variables, which are frozen by now
+        # Both speak of the variables, which are frozen by now.
+        body.attr.pop("_input_shapes", None)
+        for argument in body.signature.input_arg:
+            del argument.handle_data[:]
     del graph.library.function[:]
     graph.library.function.extend(kept)
     del graph.library.gradient[:]
@@ -186,6 +191,11 @@ def frozen_graph(path: str, inputs: Sequence[str], outputs: Sequence[str], what:
     fetches = [_tensor(n, shapes, what, "output") for n in outputs] or _guess_outputs(graph, feeds, shapes, what)
     ports = [Port(_short(f, inputs), shapes[f][0], shapes[f][1] or _rank_of_use(f, graph, shapes)) for f in feeds]
     names = [_short(f, outputs) for f in fetches]
+    for node in graph.node:
+        if node.op == "PlaceholderWithDefault" and f"{node.name}:0" not in feeds:  # inference takes the default
+            node.op = "Identity"
+            node.attr["T"].type = node.attr["dtype"].type
+            del node.attr["dtype"], node.attr["shape"]
     program = _program(graph, ports, feeds, names, fetches)
     if not inputs or not outputs:
         program.notes.append(f"inputs {', '.join(p.name for p in ports)}; outputs {', '.join(names)}")
@@ -229,8 +239,9 @@ def _rank_of_use(feed: str, graph: Any, shapes: dict[str, Any]) -> list[int | No
         if node.op in ("Conv2D", "DepthwiseConv2dNative") and sizes and len(sizes) == 4:
             channels_first = node.attr["data_format"].s == b"NCHW"
             return [None, sizes[2], None, None] if channels_first else [None, None, None, sizes[2]]
-        if node.op == "MatMul" and sizes and len(sizes) == 2:
-            return [None, sizes[1 if node.attr["transpose_b"].b else 0]]
+        if node.op in ("MatMul", "BatchMatMul", "BatchMatMulV2") and sizes and len(sizes) == 2:
+            transposed = node.attr["transpose_b"].b or node.attr["adj_y"].b
+            return [None, sizes[1 if transposed else 0]]
         if node.op in ("MaxPool", "AvgPool"):
             return [None, None, None, None]
     return None
@@ -295,22 +306,81 @@ def _guess_outputs(graph: Any, feeds: Sequence[str], shapes: dict[str, Any], wha
 
 
 def _program(graph: Any, inputs: list[Port], feeds: list[str], names: list[str], fetches: list[str]) -> Program:
-    def trace(ports: Sequence[Port]) -> Any:
+    def trace(ports: Sequence[Port]) -> Traced:
         import tensorflow as tf
 
-        made: list[Any] = []
-
-        def build() -> None:
+        with tf.Graph().as_default() as live:
             arguments = [
                 tf.compat.v1.placeholder(tf.dtypes.as_dtype(p.dtype), p.shape, name=argument_name(i))
                 for i, p in enumerate(ports)
             ]
-            results = tf.import_graph_def(
-                graph, input_map=dict(zip(feeds, arguments)), return_elements=list(fetches), name="graph"
-            )
-            made.extend((arguments, [tf.identity(r) for r in results]))
-
-        wrapped = tf.compat.v1.wrap_function(build, [])
-        return wrapped.prune(made[0], made[1])
+            feed = dict(zip(feeds, arguments))
+            results = tf.import_graph_def(graph, input_map=feed, return_elements=list(fetches), name="graph")
+            return TracedGraph(live, arguments, [tf.identity(r) for r in results])
 
     return Program(inputs, names, trace)
+
+
+# Operators on lists of tensors, and which input is the shape of an element.
+_LISTS = {
+    "TensorListReserve": 0, "EmptyTensorList": 0, "TensorListFromTensor": 1, "TensorListStack": 1, "TensorListGetItem": 2,
+}  # fmt: skip
+
+
+def _give_lists_a_batch(graph: Any, batch: int) -> None:
+    """Loops over steps keep lists of [batch, ...], whose open batch was written into the graph when it was exported."""
+    import tensorflow as tf
+
+    for nodes in (graph.node, *(f.node_def for f in graph.library.function)):
+        by_name = {n.name: n for n in nodes}
+        for node in nodes:
+            if node.op not in _LISTS:
+                continue
+            shape = by_name.get(node.input[_LISTS[node.op]].split(":")[0])
+            if shape is None or shape.op != "Const":
+                continue
+            dims = tf.make_ndarray(shape.attr["value"].tensor)
+            if dims.ndim == 1 and dims.size and dims[0] == -1 and (dims[1:] > 0).all():
+                dims = np.concatenate([np.array([batch], dims.dtype), dims[1:]])
+                shape.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(dims))
+
+
+class TracedGraph:
+    """A graph of TensorFlow 1 with its inputs and outputs."""
+
+    def __init__(self, graph: Any, arguments: list[Any], results: list[Any]) -> None:
+        self.definition = graph.as_graph_def()
+        self._graph, self._arguments, self._results = graph, arguments, results
+
+    def converter(self) -> Any:
+        import tensorflow as tf
+
+        used = tf.compat.v1.graph_util.extract_sub_graph(self.definition, [r.op.name for r in self._results])
+        if used.library.function:
+            used = self._without_functions(used)
+        return tf.compat.v1.lite.TFLiteConverter(used, self._arguments, self._results)
+
+    def _without_functions(self, definition: Any) -> Any:
+        """Bodies in place of calls: only so do the sizes of this trace reach what is inside."""
+        import tensorflow as tf
+        from tensorflow.python.grappler import tf_optimizer
+
+        meta = tf.compat.v1.train.export_meta_graph(graph_def=definition, graph=self._graph)
+        kept = [t.op.name for t in (*self._arguments, *self._results)]
+        meta.collection_def["train_op"].node_list.value.extend(kept)
+        config = tf.compat.v1.ConfigProto()
+        options = config.graph_options.rewrite_options
+        options.min_graph_nodes = -1
+        options.function_optimization = options.AGGRESSIVE
+        options.optimizers.extend(["function", "constfold"])
+        optimised = tf_optimizer.OptimizeGraph(config, meta)
+        batches = {t.shape[0] for t in self._arguments if t.shape.rank}
+        if len(batches) == 1 and (batch := batches.pop()) is not None:
+            _give_lists_a_batch(optimised, int(batch))
+        return optimised
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        with tf.compat.v1.Session(graph=self._graph) as session:
+            return [np.asarray(r) for r in session.run(self._results, dict(zip(self._arguments, arrays)))]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgec.converter.errors import Error, UnsupportedError, UnsupportedOp
-from edgec.converter.frontends.tensorflow_program import Port, Program
+from edgec.converter.frontends.tensorflow_program import Port, Program, Traced
 
 # Training with simulated quantization leaves these; their ranges are then the model's quantization.
 _FAKE_QUANT = {
@@ -56,35 +56,33 @@ def _batch_of_one(port: Port) -> Port:
     return replace(port, shape=[1, *port.shape[1:]]) if port.shape and port.shape[0] is None else port
 
 
-def operators(function: Any) -> Counter[str]:
-    """How often each TensorFlow operator stands in a concrete function, its inner functions included."""
-    graph = function.graph.as_graph_def()
+def operators(graph: Any) -> Counter[str]:
+    """How often each TensorFlow operator stands in a GraphDef, its inner functions included."""
     found = Counter(n.op for n in graph.node)
     found.update(n.op for f in graph.library.function for n in f.node_def)
     return found
 
 
-def _convert(function: Any) -> bytes:
+def _convert(traced: Traced) -> bytes:
     from edgec.converter.frontends.tflite_registry import supported_operators
 
     try:
-        return _attempt(function, custom=False)
+        return _attempt(traced, custom=False)
     except UnsupportedError as e:
         known = set(supported_operators()[1])
         if not e.ops or any(o.op not in known for o in e.ops):
             raise
-    return _attempt(function, custom=True)
+    return _attempt(traced, custom=True)
 
 
-def _attempt(function: Any, *, custom: bool) -> bytes:
+def _attempt(traced: Traced, *, custom: bool) -> bytes:
     """custom: operators without a TFLite form are kept as custom operators under TensorFlow's names."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    found = operators(function)
+    found = operators(traced.definition)
     old = sorted(_OLD_CONTROL_FLOW & set(found))
-    # Without the object that owns the variables they are frozen; with it they would stay variables in the file.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter = traced.converter()
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.allow_custom_ops = custom
     if _FAKE_QUANT & set(found):
@@ -139,7 +137,7 @@ def _unsupported(failure: Any, old: list[str]) -> UnsupportedError:
     reasons: dict[str, str] = {}
     for data in getattr(failure, "errors", []) or []:
         op = data.operator.name.removeprefix("tf.")
-        if not op:
+        if not op or "Lowering tensor list ops is failed" in data.error_message:
             continue
         counts.setdefault(op, 1)
         places.setdefault(op, _place(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,15 +25,46 @@ class Port:
     shape: Dims | None
 
 
+class Traced(Protocol):
+    """A network of TensorFlow operators for certain input shapes. Its arguments have the names argument_name(0), (1)..."""
+
+    definition: Any  # GraphDef
+
+    def converter(self) -> Any:
+        """TensorFlow's TFLite converter for it."""
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What TensorFlow computes."""
+
+
+class TracedFunction:
+    """A ConcreteFunction."""
+
+    def __init__(self, function: Any) -> None:
+        self.definition = function.graph.as_graph_def()
+        self._function = function
+
+    def converter(self) -> Any:
+        import tensorflow as tf
+
+        # Without the object that owns the variables they are frozen; with it they would stay variables in the file.
+        return tf.lite.TFLiteConverter.from_concrete_functions([self._function])
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        return [np.asarray(r) for r in tf.nest.flatten(self._function(*[tf.constant(a) for a in arrays]))]
+
+
 @dataclass
 class Program:
-    """`trace(ports)` gives a tf ConcreteFunction whose arguments are the ports, named argument_name(0), (1)..."""
+    """The source's inputs and outputs, and how to get the network between them."""
 
     inputs: list[Port]
     outputs: list[str]
-    trace: Callable[[Sequence[Port]], Any]
+    trace: Callable[[Sequence[Port]], Traced]
     notes: list[str] = field(default_factory=list)
-    fused: Callable[[Sequence[Port]], Any] | None = None  # the same with operators that only edgec understands
+    fused: Callable[[Sequence[Port]], Traced] | None = None  # the same with operators that only edgec understands
     owner: Any = None  # keeps the variables alive: functions refer to them weakly
 
 
@@ -62,7 +93,7 @@ def from_function(source: Any, shapes: Sequence[InputShape]) -> Program:
     count = len(tf.nest.flatten(structure))
     names = sorted(structure) if isinstance(structure, dict) and len(structure) == count else []
 
-    def trace(ports: Sequence[Port]) -> Any:
+    def trace(ports: Sequence[Port]) -> Traced:
         specs = [tf.TensorSpec(p.shape, p.dtype, name=argument_name(i)) for i, p in enumerate(ports)]
         keywords = [t.name.split(":")[0] for t in arguments]
 
@@ -74,7 +105,7 @@ def from_function(source: Any, shapes: Sequence[InputShape]) -> Program:
                 results = source(**dict(zip(keywords, values)))
             return [tf.identity(y) for y in tf.nest.flatten(results)]
 
-        return forward.get_concrete_function(*specs)
+        return TracedFunction(forward.get_concrete_function(*specs))
 
     outputs = names or (["output"] if count == 1 else [f"output_{i}" for i in range(count)])
     return Program(ports, outputs, trace, owner=source)

@@ -248,8 +248,6 @@ def from_object(
 ) -> Exported:
     """A Keras model, a concrete function, or a tf.function with its input_signature (or with shapes)."""
     need_tensorflow("Converting a TensorFlow model")
-    import tensorflow as tf
-
     from edgec.converter.frontends import keras_load, tensorflow_program
     from edgec.converter.frontends.tensorflow_lite import to_tflite
 
@@ -265,6 +263,5 @@ def from_object(
     if options.check:
         arrays = tensorflow_program.example(program.inputs, _given(data, fixed), options.seed)
         exported.feeds = {p["name"]: a for p, a in zip(ports, arrays) if p["name"] not in fixed}
-        results = program.trace(program.inputs)(*[tf.constant(a) for a in arrays])
-        exported.expected = [np.asarray(r) for r in tf.nest.flatten(results)]
+        exported.expected = program.trace(program.inputs).run(arrays)
     return exported

@@ -44,7 +44,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     if request["check"]:
         arrays = example(ports, given, request["seed"])
         try:
-            outputs = _run(program.trace(ports), arrays)
+            outputs = program.trace(ports).run(arrays)
         except Exception as e:  # an input that does not fit is no reason to refuse the model
             result["notes"].append(f"not compared: TensorFlow does not run the model ({str(e).splitlines()[0][:200]})")
             return result
@@ -69,13 +69,6 @@ def _load(request: dict[str, Any], folder: Path) -> Any:
     if kind == "saved_model":
         return saved_model(path, request["signature"], what)
     return frozen_graph(path, request["inputs"], request["outputs"], what)
-
-
-def _run(function: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    import tensorflow as tf
-
-    results = function(*[tf.constant(a) for a in arrays])
-    return [np.asarray(r) for r in tf.nest.flatten(results)]
 
 
 if __name__ == "__main__":
