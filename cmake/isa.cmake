@@ -2,7 +2,7 @@
 # name ; parent ; architecture ; compiler flags ; CPU test ; emulator ; families ; stored i8
 #   parent    whose kernels stand in where a family has none of its own
 #   CPU test  C++ expression over CpuFeatures f (runtime_cpp/core/cpu.h)
-#   families  "*", or the comma-separated kernel families that have a table of their own here
+#   families  "*", or the comma-separated kernel families that have a table of their own here; "-family" has none
 #   stored i8 how i8 activations live between operators: as i8, or as u8 = i8 + 128 where the dot instruction wants u8
 #   emulator  how the tests run this row on a machine without it ("-" = natively or not at all)
 # Order matters: the last supported row is the one that runs by default.
@@ -10,7 +10,7 @@ set(EDGEC_ISA_ROWS
   "scalar|scalar|any||true|-|*|i8"
   "avx2|scalar|x86_64|-mavx2 -mfma -mf16c|f.avx2 && f.fma && f.f16c|-|*|u8"
   "avxvnni|avx2|x86_64|-mavx2 -mfma -mf16c -mavxvnni|f.avx2 && f.fma && f.f16c && f.avxvnni|-|quantized_dot,quantized_depthwise|u8"
-  "avx512|avx2|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl|-|*|u8"
+  "avx512|avx2|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl|-|*,-quantized_dot,-quantized_depthwise|u8"
   "avx512vnni|avx512|x86_64|-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512|f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512vnni|-|quantized_dot,quantized_depthwise|u8"
 )
 
@@ -68,7 +68,8 @@ function(edgec_kernel_family target family)
     list(TRANSFORM flags REPLACE "^-O3$" ${EDGEC_FAMILY_OPTIMIZATION_${family}})
   endif()
   foreach(isa IN LISTS EDGEC_ISAS)
-    if(NOT ("*" IN_LIST EDGEC_ISA_FAMILIES_${isa} OR family IN_LIST EDGEC_ISA_FAMILIES_${isa}))
+    if("-${family}" IN_LIST EDGEC_ISA_FAMILIES_${isa} OR
+       NOT ("*" IN_LIST EDGEC_ISA_FAMILIES_${isa} OR family IN_LIST EDGEC_ISA_FAMILIES_${isa}))
       continue()
     endif()
     string(APPEND rows "EDGEC_ISA_ROW(${isa})\n")

@@ -24,7 +24,6 @@ struct DepthwiseStep final : Step {
   const QuantizedDotKernels* dot = nullptr;
   FlippedImage flipped;
   QuantizedFinish finish;
-  uint8_t output_flip = 0;
   const uint8_t *packed = nullptr, *padding = nullptr;
   size_t thread_offset = 0, thread_bytes = 0;  // in scratch
 
@@ -48,7 +47,8 @@ struct DepthwiseStep final : Step {
             run.packed = packed;
             run.padding = padding;
             run.rounding = finish.rounding;
-            run.output_flip = output_flip;
+            run.output_flip = finish.output_flip;
+            run.bounded = finish.bounded;
             if (residual != nullptr) {
               run.residual = residual->as<uint8_t>() + pixels * residual->pitch;
               run.residual_pitch = residual->pitch;
@@ -74,10 +74,6 @@ Status prepare_depthwise(PrepareContext& ctx, const ConvGeometry& g, const Quant
   step->kernels = &quantized_depthwise_kernels(ctx.isa());
   step->dot = &dot;
   step->finish = finish;
-  if (dot.excess != 0 && !ctx.output(0).excess128) {
-    step->finish.rounding.zero += dot.excess;
-    step->output_flip = 0x80;
-  }
   const int block = step->kernels->block;
   const int32_t zero = zero_point_of(ctx, "x") + dot.excess;
   const auto bytes = static_cast<size_t>(quantized_depthwise_packed_bytes(d, block));
@@ -179,7 +175,7 @@ Status prepare(PrepareContext& ctx) {
   const QuantizedDotKernels& kernels = quantized_dot_kernels(ctx.isa());
   std::vector<float> multipliers;
   QuantizedFinish finish;
-  EDGEC_TRY(prepare_finish(ctx, "x", g.out_channels, &multipliers, &finish));
+  EDGEC_TRY(prepare_finish(ctx, kernels, "x", g.out_channels, &multipliers, &finish));
   if (g.depthwise() && finish.result == ProductResult::kBytes)
     return prepare_depthwise(ctx, g, kernels, multipliers, finish);
   auto step = std::make_unique<ConvStep>();

@@ -124,7 +124,7 @@ Status prepare(PrepareContext& ctx) {
   const QuantizedDotKernels& kernels = quantized_dot_kernels(ctx.isa());
   std::vector<float> multipliers;
   QuantizedFinish finish;
-  EDGEC_TRY(prepare_finish(ctx, "x", g.out_channels, &multipliers, &finish));
+  EDGEC_TRY(prepare_finish(ctx, kernels, "x", g.out_channels, &multipliers, &finish));
   step->rows = axis_phases(g.out_height, g.kernel_height, g.stride_height, g.dilation_height, g.pad_top);
   step->columns = axis_phases(g.out_width, g.kernel_width, g.stride_width, g.dilation_width, g.pad_left);
   int64_t bytes = 0;

@@ -100,14 +100,22 @@ inline Status product_multipliers(const PrepareContext& ctx, const char* prefix,
 }
 
 // Everything behind the sums.
-inline Status prepare_finish(const PrepareContext& ctx, const char* prefix, int64_t channels,
-                             std::vector<float>* multipliers, QuantizedFinish* finish) {
+inline Status prepare_finish(const PrepareContext& ctx, const QuantizedDotKernels& kernels,
+                             const char* prefix, int64_t channels, std::vector<float>* multipliers,
+                             QuantizedFinish* finish) {
   EDGEC_TRY(product_multipliers(ctx, prefix, channels, multipliers, &finish->residual_multiplier));
   const DType to = dtype_from_name(ctx.attr_string("to").c_str());
   finish->result = to == DType::kF32   ? ProductResult::kF32
                    : to == DType::kI32 ? ProductResult::kI32
                                        : ProductResult::kBytes;
   finish->rounding = output_rounding(ctx);
+  if (to == DType::kI8 && kernels.excess != 0 && !ctx.output(0).excess128) {
+    finish->rounding.zero += kernels.excess;
+    finish->output_flip = 0x80;
+  }
+  // |f32(i32)| <= 2^31, |r - zero| <= 255.
+  finish->bounded = finish->residual_multiplier <= 0x1p20f &&
+                    *std::max_element(multipliers->begin(), multipliers->end()) <= 0.25f;
   if (ctx.has_input(kQuantizedResidual))
     finish->residual = stored_form(ctx.input(kQuantizedResidual), zero_point_of(ctx, "residual"));
   return ok_status();

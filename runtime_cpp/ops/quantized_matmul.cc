@@ -141,7 +141,7 @@ Status prepare(PrepareContext& ctx) {
   product.kernels = &kernels;
   product.m = s.m;
   product.packing = quantized_packing(kernels, s.n, s.k, 1);
-  EDGEC_TRY(prepare_finish(ctx, "a", s.n, &step->multipliers, &product.finish));
+  EDGEC_TRY(prepare_finish(ctx, kernels, "a", s.n, &step->multipliers, &product.finish));
   const int64_t batches = std::max<int64_t>(s.batches(), 1);
   quantized_plan(&product, static_cast<int>((ctx.threads() + batches - 1) / batches));
 

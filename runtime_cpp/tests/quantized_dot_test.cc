@@ -17,7 +17,7 @@ namespace {
 struct Case {
   int64_t m = 1, n = 1, k = 1, taps = 1;
   ProductResult result = ProductResult::kBytes;
-  bool residual = false, extreme = false;
+  bool residual = false, extreme = false, bounded = true;
   int32_t b_zero = 0;
   int64_t extra_pitch = 0, m_block = 0, n_block = 1;
   std::string text(const char* kernel) const {
@@ -65,7 +65,8 @@ void check(const QuantizedDotKernels& kernels, const Case& t, Random& random) {
   for (int64_t j = 0; j < t.n; ++j) {
     bias[static_cast<size_t>(j)] = static_cast<int32_t>(random.next());
     if (!t.extreme) bias[static_cast<size_t>(j)] /= 1 << 16;
-    multipliers.push_back(random.uniform(0.1f, 2.0f) / static_cast<float>(1 + total) / 64.0f);
+    multipliers.push_back(t.bounded ? random.uniform(0.1f, 2.0f) / static_cast<float>(1 + total) / 64.0f
+                                    : 0x1p60f);
   }
   const int32_t a_zero = static_cast<int32_t>(random.integer(-128, 127));
   QuantizedProduct p;
@@ -74,9 +75,11 @@ void check(const QuantizedDotKernels& kernels, const Case& t, Random& random) {
   p.packing = quantized_packing(kernels, t.n, t.k, t.taps);
   p.max_taps = t.taps;
   p.finish.result = t.result;
+  p.finish.bounded = t.bounded;
   p.finish.rounding.low = -100;
   p.finish.rounding.high = 90;
-  p.finish.rounding.zero = static_cast<int32_t>(random.integer(100, 160));
+  p.finish.rounding.zero = static_cast<int32_t>(random.integer(100, 160)) - (kernels.excess != 0 ? 0 : 128);
+  p.finish.output_flip = random.integer(0, 1) ? 0x80 : 0;
   p.finish.residual.flip = random.integer(0, 1) ? 0x80 : 0;
   p.finish.residual.zero = static_cast<int32_t>(random.integer(0, 255));
   p.finish.residual_multiplier = 0.37f;
@@ -141,8 +144,9 @@ void check(const QuantizedDotKernels& kernels, const Case& t, Random& random) {
         same = std::memcmp(&c[at * 4], &acc, 4) == 0;
       } else {
         const float v = requantized(t, acc, multipliers[static_cast<size_t>(j)], p.finish, residual[at]);
-        same = t.result == ProductResult::kF32 ? std::memcmp(&c[at * 4], &v, 4) == 0
-                                               : c[at] == static_cast<uint8_t>(v);
+        same = t.result == ProductResult::kF32
+                   ? std::memcmp(&c[at * 4], &v, 4) == 0
+                   : c[at] == (static_cast<uint8_t>(static_cast<int32_t>(v)) ^ p.finish.output_flip);
       }
       if (same) continue;
       fail(__FILE__, __LINE__, "%s: row %d column %d differs", t.text(kernels.name).c_str(), int(i), int(j));
@@ -210,6 +214,7 @@ TEST(results_and_residuals) {
               t.m = kernels.mr + 1;
               t.n = n;
               t.k = 13;
+              t.bounded = extra == 0;
               t.result = result;
               t.residual = residual;
               t.b_zero = b_zero;

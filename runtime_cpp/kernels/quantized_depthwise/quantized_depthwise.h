@@ -20,6 +20,7 @@ struct QuantizedDepthwiseRun {
   const uint8_t* padding = nullptr;  // quantized_depthwise_block(isa) zero points
   ByteRounding rounding;
   uint8_t output_flip = 0;
+  bool bounded = false;               // no result before rounding reaches 2^30
   const uint8_t* residual = nullptr;  // pixel (0, 0); may be the output
   int64_t residual_pitch = 0;
   StoredBytes residual_form;

@@ -1,4 +1,6 @@
 // Compiled once per ISA; the tile comes from quantized_dot.def.
+#include <algorithm>
+
 #include "kernels/quantized_dot/quantized_dot.h"
 #include "kernels/simd/dot4.h"
 
@@ -6,42 +8,66 @@ namespace edgec {
 namespace EDGEC_ISA_NS {
 namespace {
 
-struct Bytes {
-  f32v low, high;
-  i32v zero;
-  explicit Bytes(const ByteRounding& r) : low(r.low), high(r.high), zero(r.zero) {}
-  EDGEC_INLINE bytes operator()(f32v v) const { return low_bytes(nearest(min(max(v, low), high)) + zero); }
-};
-
 // Sums to results, [rows][vectors] vectors. One copy for all tiles: it costs a store and a load per vector of
 // sums.
-[[gnu::noinline]] void finish(const QuantizedTile& t, const uint32_t* sums) {
+[[gnu::noinline]] void finish_words(const QuantizedTile& t, const uint32_t* sums) {
   const int vectors = static_cast<int>((t.n + kF32 - 1) / kF32);
-  const QuantizedFinish& f = *t.finish;
   const int64_t last = t.n - (vectors - 1) * kF32;
-  const Bytes to_bytes(f.rounding);
   for (int i = 0; i < t.rows; ++i)
     for (int j = 0; j < vectors; ++j, sums += kF32) {
       const int64_t n = j == vectors - 1 ? last : kF32, at = i * t.c_pitch + j * kF32;
       u32v sum = load(sums);
       if (t.row_start != nullptr) sum = sum + u32v(static_cast<uint32_t>(t.row_start[i]));
       const i32v integers = bit_cast<int32_t>(sum);
-      if (f.result == ProductResult::kI32) {
+      if (t.finish->result == ProductResult::kI32)
         store(static_cast<int32_t*>(t.c) + at, integers, n);
-        continue;
-      }
-      f32v v = convert<float>(integers) * load(t.multiplier + j * kF32);
-      if (f.result == ProductResult::kF32) {
-        store(static_cast<float*>(t.c) + at, v, n);
-        continue;
-      }
-      if (t.residual != nullptr) {
-        const bytes r = load_bytes(t.residual + i * t.residual_pitch + j * kF32, n) ^ bytes(f.residual.flip);
-        const i32v difference = convert<int32_t>(r) - i32v(f.residual.zero);
-        v = v + convert<float>(difference) * f32v(f.residual_multiplier);
-      }
-      store_bytes(static_cast<uint8_t*>(t.c) + at, to_bytes(v), n);
+      else
+        store(static_cast<float*>(t.c) + at, convert<float>(integers) * load(t.multiplier + j * kF32), n);
     }
+}
+
+// The same for bytes, four vectors at a time.
+template <int NV>
+[[gnu::noinline]] void finish_bytes(const QuantizedTile& t, const uint32_t* sums) {
+  constexpr int kRows = 4 / NV, kColumns = NV * kF32;
+  const QuantizedFinish& f = *t.finish;
+  const ByteResult to_bytes(f.rounding, f.bounded);
+  const byte_block flip(f.output_flip);
+  f32v multiplier[NV];
+  for (int j = 0; j < NV; ++j) multiplier[j] = load(t.multiplier + j * kF32);
+  for (int i = 0; i < t.rows; i += kRows) {
+    f32v v[4];
+#pragma GCC unroll 4
+    for (int e = 0; e < 4; ++e) {
+      const int row = std::min(i + e / NV, t.rows - 1), j = e % NV;
+      u32v sum = load(sums + (row * NV + j) * kF32);
+      if (t.row_start != nullptr) sum = sum + u32v(static_cast<uint32_t>(t.row_start[row]));
+      v[e] = convert<float>(bit_cast<int32_t>(sum)) * multiplier[j];
+      if (t.residual != nullptr) {
+        const int64_t n = j < NV - 1 ? kF32 : t.n - j * kF32;
+        const bytes r =
+            load_bytes(t.residual + row * t.residual_pitch + j * kF32, n) ^ bytes(f.residual.flip);
+        v[e] =
+            v[e] + convert<float>(convert<int32_t>(r) - i32v(f.residual.zero)) * f32v(f.residual_multiplier);
+      }
+    }
+    const byte_block block = gather_lanes(to_bytes(v)) ^ flip;
+    uint8_t* c = static_cast<uint8_t*>(t.c) + i * t.c_pitch;
+    if (t.n == kColumns) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r)
+        if (i + r < t.rows)
+          std::memcpy(c + r * t.c_pitch, reinterpret_cast<const char*>(&block) + r * kColumns, kColumns);
+    } else {
+      alignas(64) uint8_t copy[kBlock];
+      store(copy, block);
+      for (int r = 0; r < kRows && i + r < t.rows; ++r)
+        for (int j = 0; j < NV; ++j) {
+          const int64_t n = j < NV - 1 ? kF32 : t.n - j * kF32;
+          store_bytes(c + r * t.c_pitch + j * kF32, load<uint8_t, kF32>(copy + r * kColumns + j * kF32), n);
+        }
+    }
+  }
 }
 
 EDGEC_INLINE uint32_t load_four(const uint8_t* p) {
@@ -142,7 +168,7 @@ void tile(const QuantizedTile& t) {
       store(sums + (i * NV + j) * kF32, acc[0][i][j]);
     }
   }
-  finish(t, sums + t.skip * NV * kF32);
+  (t.finish->result == ProductResult::kBytes ? finish_bytes<NV> : finish_words)(t, sums + t.skip * NV * kF32);
 }
 
 void flip(const uint8_t* x, int64_t n, uint8_t* y) {
@@ -163,14 +189,14 @@ constexpr bool same(const char* a, const char* b) {
 #define EDGEC_DOT_TEXT2(x) #x
 #define EDGEC_DOT_TEXT(x) EDGEC_DOT_TEXT2(x)
 
-template <int MR, int Index = 0>
+template <int MR, int NV, int Index = 0>
 constexpr void fill_rows(QuantizedDotKernels& table) {
   if constexpr (Index < kQuantizedHeightCount) {
     constexpr int kHeight = kQuantizedHeights[Index];
     if constexpr (kHeight <= MR) {
       table.kernels[Index][0] = tile<kHeight, 1>;
-      table.kernels[Index][1] = tile<kHeight, 2>;
-      fill_rows<MR, Index + 1>(table);
+      if constexpr (NV > 1) table.kernels[Index][1] = tile<kHeight, 2>;
+      fill_rows<MR, NV, Index + 1>(table);
     }
   }
 }
@@ -178,7 +204,7 @@ constexpr void fill_rows(QuantizedDotKernels& table) {
 template <bool Here, int MR, int NR, int KR>
 constexpr void set_row(const char* name, QuantizedDotKernels& table) {
   if constexpr (Here) {
-    static_assert(NR == 2 * kF32 && KR == 4, "see quantized_dot.h");
+    static_assert(NR % kF32 == 0 && NR <= kQuantizedMaxVectors * kF32 && KR == 4, "see quantized_dot.h");
     table.name = name;
     table.mr = MR;
     table.nr = NR;
@@ -187,7 +213,7 @@ constexpr void set_row(const char* name, QuantizedDotKernels& table) {
     table.excess = kExcess;
     table.flip = flip;
     table.sum = sum;
-    fill_rows<MR>(table);
+    fill_rows<MR, NR / kF32>(table);
   }
 }
 

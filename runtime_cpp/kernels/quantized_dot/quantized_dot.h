@@ -19,6 +19,8 @@ struct QuantizedFinish {
   ByteRounding rounding;
   StoredBytes residual;
   float residual_multiplier = 0;
+  bool bounded = false;     // no result before rounding reaches 2^30, whatever the sums
+  uint8_t output_flip = 0;  // bytes are in the kernel's form before this
 };
 
 // c[i][j] = finish(bias[j] + row_start[i] + sum over taps t, k of a[t][i][k] b[t k][j]).

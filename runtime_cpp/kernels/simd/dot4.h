@@ -4,6 +4,7 @@
 // i8 + kExcess; those of w are i8. One instruction with VNNI. Without, vpmaddubsw would saturate: both
 // operands are split into their even and odd bytes, widened to 16 bits, and each half is one vpmaddwd.
 #pragma once
+#include "kernels/quantized/quantized.h"
 #include "kernels/simd/bytes.h"
 #if defined(__SSE2__) && !defined(__AVX2__)
 #include <emmintrin.h>
@@ -109,7 +110,7 @@ EDGEC_INLINE byte_block load_block(const uint8_t* p, int64_t n) {
 #else
   if (n == kBlock) return load<uint8_t, kBlock>(p);
   alignas(kBlock) uint8_t copy[kBlock] = {};
-  for (int64_t i = 0; i < n; ++i) copy[i] = p[i];
+  std::memcpy(copy, p, static_cast<size_t>(n));
   return load<uint8_t, kBlock>(copy);
 #endif
 }
@@ -120,7 +121,7 @@ EDGEC_INLINE void store_block(uint8_t* p, byte_block a, int64_t n) {
 #else
   alignas(kBlock) uint8_t copy[kBlock];
   store(copy, a);
-  for (int64_t i = 0; i < n; ++i) p[i] = copy[i];
+  std::memcpy(p, copy, static_cast<size_t>(n));
 #endif
 }
 
@@ -151,26 +152,78 @@ EDGEC_INLINE void interleave(byte_block a, byte_block b, byte_block c, byte_bloc
 #endif
 }
 
-// The way back: values of 0 to 255, or low bytes where kExcess is 0.
-EDGEC_INLINE byte_block pack_lanes(const i32v (&a)[4]) {
+// q(v) of docs/numerics.md for four vectors, packed the way back from `interleave`.
+struct ByteResult {
+  // |v| < 2^30 always: integers then saturate where they are packed, and bytes are clamped instead of floats.
+  bool bounded;
+  f32v low, high;
+  vec<int16_t, 2 * kF32> zero;
+  byte_block least, greatest;
+
+  ByteResult(const ByteRounding& r, bool is_bounded)
+      : bounded(is_bounded),
+        low(r.low),
+        high(r.high),
+        zero(static_cast<int16_t>(r.zero)),
+        least(static_cast<uint8_t>(static_cast<int32_t>(r.low) + r.zero)),
+        greatest(static_cast<uint8_t>(static_cast<int32_t>(r.high) + r.zero)) {}
+
+  EDGEC_INLINE byte_block operator()(f32v (&v)[4]) const {
+    if (!bounded) {
+      for (int q = 0; q < 4; ++q) v[q] = min(max(v[q], low), high);
+    }
 #if defined(__AVX512BW__)
-  const __m512i low = _mm512_packs_epi32((__m512i)a[0].v, (__m512i)a[1].v),
-                high = _mm512_packs_epi32((__m512i)a[2].v, (__m512i)a[3].v);
-  return {(byte_block::native)_mm512_packus_epi16(low, high)};
+#define EDGEC_PACK(size, x, y) _mm512_packs_epi##size((__m512i)(x), (__m512i)(y))
+#define EDGEC_ADD(x) _mm512_adds_epi16(x, (__m512i)zero.v)
+    const auto bytes = _mm512_packus_epi16(
 #elif defined(__AVX2__)
-  const __m256i low = _mm256_packs_epi32((__m256i)a[0].v, (__m256i)a[1].v),
-                high = _mm256_packs_epi32((__m256i)a[2].v, (__m256i)a[3].v);
-  return {(byte_block::native)_mm256_packus_epi16(low, high)};
+#define EDGEC_PACK(size, x, y) _mm256_packs_epi##size((__m256i)(x), (__m256i)(y))
+#define EDGEC_ADD(x) _mm256_adds_epi16(x, (__m256i)zero.v)
+    const auto bytes = _mm256_packus_epi16(
 #elif defined(__SSE2__)
-  const __m128i byte = _mm_set1_epi32(255);  // signed or not: the low byte
-  const __m128i low = _mm_packs_epi32((__m128i)a[0].v & byte, (__m128i)a[1].v & byte),
-                high = _mm_packs_epi32((__m128i)a[2].v & byte, (__m128i)a[3].v & byte);
-  return {(byte_block::native)_mm_packus_epi16(low, high)};
+#define EDGEC_PACK(size, x, y) _mm_packs_epi##size((__m128i)(x), (__m128i)(y))
+#define EDGEC_ADD(x) _mm_adds_epi16(x, (__m128i)zero.v)
+    const auto bytes = _mm_packs_epi16(
+#endif
+#if defined(EDGEC_PACK)
+        EDGEC_ADD(EDGEC_PACK(32, nearest(v[0]).v, nearest(v[1]).v)),
+        EDGEC_ADD(EDGEC_PACK(32, nearest(v[2]).v, nearest(v[3]).v)));
+#undef EDGEC_PACK
+#undef EDGEC_ADD
+    using Element = std::conditional_t<kExcess != 0, uint8_t, int8_t>;
+    const vec<Element, kBlock> packed{(typename vec<Element, kBlock>::native)bytes};
+#if defined(__AVX512BW__)
+    return {(byte_block::native)_mm512_min_epu8(_mm512_max_epu8((__m512i)packed.v, (__m512i)least.v),
+                                                (__m512i)greatest.v)};
+#elif defined(__AVX2__)
+    return {(byte_block::native)_mm256_min_epu8(_mm256_max_epu8((__m256i)packed.v, (__m256i)least.v),
+                                                (__m256i)greatest.v)};
 #else
-  byte_block r;
-  for (int q = 0; q < 4; ++q)
-    for (int j = 0; j < kF32; ++j) r.v[j / 4 * 16 + 4 * q + j % 4] = static_cast<uint8_t>(a[q].v[j]);
-  return r;
+    return bit_cast<uint8_t>(min(max(packed, bit_cast<Element>(least)), bit_cast<Element>(greatest)));
+#endif
+#else
+    byte_block r;
+    for (int q = 0; q < 4; ++q) {
+      const i32v integers = nearest(min(max(v[q], low), high));
+      for (int j = 0; j < kF32; ++j)
+        r.v[j / 4 * 16 + 4 * q + j % 4] = static_cast<uint8_t>(integers.v[j] + zero.v[0]);
+    }
+    return r;
+#endif
+  }
+};
+
+// Four words of each lane of 16 bytes to four runs: what belongs to one of the four vectors of a ByteResult.
+EDGEC_INLINE byte_block gather_lanes(byte_block a) {
+#if defined(__AVX512BW__)
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return {(byte_block::native)_mm512_permutexvar_epi32(order, (__m512i)a.v)};
+#elif defined(__AVX2__)
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return {(byte_block::native)_mm256_permutevar8x32_epi32((__m256i)a.v, order)};
+#else
+  static_assert(kBlock == 16, "one lane");
+  return a;
 #endif
 }
 
