@@ -25,24 +25,6 @@ if TYPE_CHECKING:
 _NO_FIELDS = b"\x08\x00\x00\x00" + b"\x04\x00\x04\x00" + b"\x04\x00\x00\x00"
 
 
-def product_scales(x: np.float32, weight: np.ndarray, y: np.float32) -> np.ndarray:
-    """The scales of weights, moved by at most two units in the last place where that takes.
-
-    TFLite's kernels round x * weight to f32 before they divide by y, edgec rounds the whole multiplier once
-    (docs/numerics.md). The two differ in the last bit now and then, and a sum that falls between two integers then
-    rounds the other way. With these scales edgec's multiplier is TFLite's.
-    """
-    wanted = (x * weight).astype(np.float32) / y
-    result = weight.copy()
-    fits = np.zeros(weight.shape, bool)
-    for step in (0, 1, -1, 2, -2):
-        moved = (weight.view(np.int32) + np.int32(step)).view(np.float32)
-        same = (np.float64(x) * moved.astype(np.float64) / np.float64(y)).astype(np.float32) == wanted
-        result[same & ~fits] = moved[same & ~fits]
-        fits |= same
-    return result
-
-
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
 
 
@@ -157,9 +139,8 @@ class TfliteContext(Context):
         """Input i (a shape, indices...) as i64."""
         return self.cast(self.raw(i), "i64")
 
-    def weight(self, i: int, perm: Sequence[int] | None = None, x: int | None = None) -> Value:
-        """The real value of input i with its dimensions in the order `perm`; a stored tensor is moved, not the result.
-        `x`: the input that it is multiplied with."""
+    def weight(self, i: int, perm: Sequence[int] | None = None) -> Value:
+        """The real value of input i with its dimensions in the order `perm`; a stored tensor is moved, not the result."""
         tensor, value = self.need_tensor(i), self.raw(i)
         if perm is None or value.data is None:
             real = self.need(i)
@@ -173,11 +154,7 @@ class TfliteContext(Context):
         if not tensor.quantized or q is None:
             return moved
         axis = list(perm).index(q.axis) if q.per_channel else 0
-        factor, result = None if x is None else self.need_tensor(x).quantization, self.out().quantization
-        scale = q.scale
-        if factor is not None and result is not None:
-            scale = product_scales(factor.scale[0], q.scale, result.scale[0])
-        return self.dequantize(moved, Quantization(scale, q.zero_point, axis))
+        return self.dequantize(moved, Quantization(q.scale, q.zero_point, axis))
 
     def bias(self, i: int, x: int, weight: int) -> Value | None:
         """Input i as the bias of a product of inputs x and weight: i32 there has the product of their scales."""

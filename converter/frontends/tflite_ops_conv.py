@@ -115,7 +115,7 @@ def conv_2d(c: TfliteContext) -> Value:
     else:
         x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
     attrs = {"strides": strides, "dilations": dilations, "pads": pads, "group": channels // per_group}
-    y = c.emit("Conv2d", [x, c.weight(1, [0, 1, 2, 3], 0), c.bias(2, 0, 1)], attrs)
+    y = c.emit("Conv2d", [x, c.weight(1, [0, 1, 2, 3]), c.bias(2, 0, 1)], attrs)
     return c.fused(y, o.FusedActivationFunction())
 
 
@@ -135,7 +135,7 @@ def depthwise_conv_2d(c: TfliteContext) -> Value:
     else:
         x, pads = window(c, x, o.Padding(), [kh, kw], strides, dilations)
     attrs = {"strides": strides, "dilations": dilations, "pads": pads, "group": channels}
-    y = c.emit("Conv2d", [x, c.weight(1, [3, 1, 2, 0], 0), c.bias(2, 0, 1)], attrs)
+    y = c.emit("Conv2d", [x, c.weight(1, [3, 1, 2, 0]), c.bias(2, 0, 1)], attrs)
     return c.fused(y, o.FusedActivationFunction())
 
 
@@ -164,7 +164,7 @@ def transpose_conv(c: TfliteContext) -> Value:
         if end[i] < 0:
             extra[i], end[i] = -end[i], 0
     attrs = {"strides": strides, "pads": [*begin, *end], "output_padding": extra}
-    y = c.emit("ConvTranspose2d", [x, c.weight(1, [0, 1, 2, 3], 2), c.bias(3, 2, 1)], attrs)
+    y = c.emit("ConvTranspose2d", [x, c.weight(1, [0, 1, 2, 3]), c.bias(3, 2, 1)], attrs)
     return c.fused(y, o.FusedActivationFunction())
 
 
@@ -276,7 +276,7 @@ def fully_connected(c: TfliteContext) -> Value:
     o = c.options("FullyConnectedOptions")
     if o.WeightsFormat():
         raise Unsupported("weights in the shuffled 4x16 format", "convert the model with a newer TensorFlow")
-    x, weight = c.need(0), c.weight(1, [0, 1], 0)
+    x, weight = c.need(0), c.weight(1)
     if weight.rank != 2:
         raise BadFileError(f"{c.op} ({c.source}): weights of shape {list(weight.shape)}")
     depth = weight.shape[1]

@@ -42,7 +42,7 @@ def quantized_mul(
 ) -> Array:
     """i8 of any shapes that broadcast."""
     product = (a.astype(np.int32) - a_zero_point) * (b.astype(np.int32) - b_zero_point)
-    multiplier = np.float32(f64(a_scale) * f64(b_scale) / f64(y_scale))
+    multiplier = np.float32(f64(np.float32(f64(a_scale) * f64(b_scale))) / f64(y_scale))
     return quantize(product.astype(np.float32) * multiplier, y_zero_point, minimum, maximum)
 
 

@@ -25,10 +25,10 @@ def finish_product(
     acc = wrap_i32(sums.astype(np.int64) + (0 if bias is None else bias.astype(np.int64)))
     if to == "i32":
         return acc
-    product = f64(x_scale) * np.asarray(weight_scale, np.float32).astype(np.float64)
+    product = (f64(x_scale) * np.asarray(weight_scale, np.float32)).astype(np.float32)
     if to == "f32":
-        return acc.astype(np.float32) * product.astype(np.float32)
-    v = acc.astype(np.float32) * (product / f64(y_scale)).astype(np.float32)
+        return acc.astype(np.float32) * product
+    v = acc.astype(np.float32) * (product.astype(np.float64) / f64(y_scale)).astype(np.float32)
     if residual is not None:
         difference = residual.astype(np.int32) - residual_zero_point
         v = v + difference.astype(np.float32) * np.float32(f64(residual_scale) / f64(y_scale))

@@ -18,8 +18,8 @@ Status prepare(PrepareContext& ctx) {
   const bool product = name == "QuantizedMul";
   const double a_scale = scale_of(ctx, "a"), b_scale = scale_of(ctx, "b"), y_scale = scale_of(ctx, "y");
   QuantizedBinaryRun prepared;
-  EDGEC_TRY(round_multiplier(ctx, product ? a_scale * b_scale / y_scale : a_scale / y_scale,
-                             &prepared.a_multiplier));
+  const double a_factor = product ? static_cast<float>(a_scale * b_scale) : a_scale;
+  EDGEC_TRY(round_multiplier(ctx, a_factor / y_scale, &prepared.a_multiplier));
   EDGEC_TRY(round_multiplier(ctx, b_scale / y_scale, &prepared.b_multiplier));
   if (name == "QuantizedSub") prepared.b_multiplier = -prepared.b_multiplier;
   prepared.a_form = stored_form(ctx.input(0), zero_point_of(ctx, "a"));

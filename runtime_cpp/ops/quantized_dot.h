@@ -90,7 +90,8 @@ inline Status product_multipliers(const PrepareContext& ctx, const char* prefix,
       return ctx.fail(StatusCode::kInvalidArgument,
                       "scale %lld of the weights is %g, expected a positive number",
                       static_cast<long long>(c), static_cast<double>(scale));
-    const double product = scale_of(ctx, prefix) * static_cast<double>(scale);
+    // Rounded before it is divided: docs/numerics.md.
+    const double product = static_cast<float>(scale_of(ctx, prefix) * static_cast<double>(scale));
     EDGEC_TRY(round_multiplier(ctx, to_i8 ? product / scale_of(ctx, "y") : product,
                                &(*multipliers)[static_cast<size_t>(c)]));
   }
