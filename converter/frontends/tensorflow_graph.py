@@ -372,7 +372,7 @@ class TracedGraph:
         options = config.graph_options.rewrite_options
         options.min_graph_nodes = -1
         options.function_optimization = options.AGGRESSIVE
-        options.optimizers.extend(["function", "constfold"])
+        options.optimizers.append("function")  # folding constants would fold simulated quantization of weights away
         optimised = tf_optimizer.OptimizeGraph(config, meta)
         batches = {t.shape[0] for t in self._arguments if t.shape.rank}
         if len(batches) == 1 and (batch := batches.pop()) is not None:

@@ -133,8 +133,13 @@ def from_file(
             names = [i["name"] for i in result["inputs"]]
             exported.feeds = dict(zip(names, _load(folder / "inputs.npz")))
             exported.expected = _load(folder / "outputs.npz")
-    for name in fixed:
-        exported.feeds.pop(name, None)
+    return _without(exported, fixed)
+
+
+def _without(exported: Exported, fixed: Mapping[str, Any]) -> Exported:
+    """Inputs that become constants are no inputs any more."""
+    exported.feeds = {k: v for k, v in exported.feeds.items() if k not in fixed}
+    exported.shapes = [s for s in exported.shapes if s.name not in fixed]
     return exported
 
 
@@ -262,6 +267,6 @@ def from_object(
     exported = _exported(content, result, shapes, [*program.notes, *notes])
     if options.check:
         arrays = tensorflow_program.example(program.inputs, _given(data, fixed), options.seed)
-        exported.feeds = {p["name"]: a for p, a in zip(ports, arrays) if p["name"] not in fixed}
+        exported.feeds = {p["name"]: a for p, a in zip(ports, arrays)}
         exported.expected = program.trace(program.inputs).run(arrays)
-    return exported
+    return _without(exported, fixed)

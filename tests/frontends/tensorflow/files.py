@@ -34,6 +34,7 @@ def keras_files(folder: Path) -> None:
     model = network()
     model.save(folder / "new.keras")
     model.save(folder / "old.h5")
+    model.export(folder / "exported", verbose=False)
     with h5py.File(folder / "old.h5", "r+") as f:  # as Keras 2.4 wrote it
         config = json.loads(f.attrs["model_config"])
         for layer in config["config"]["layers"]:
@@ -139,7 +140,6 @@ def saved_models(folder: Path) -> None:
         module.call = tf.function(function, input_signature=[spec])
         tf.saved_model.save(module, folder / function.__name__, signatures=module.call)
     tf.saved_model.save(tf.Module(), folder / "empty")
-    network().export(folder / "exported", verbose=False)
 
 
 def frozen_graphs(folder: Path) -> None:

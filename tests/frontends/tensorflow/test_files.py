@@ -85,7 +85,7 @@ def test_trusted_code_writes_nothing_outside_its_folder(files: Path) -> None:
         os._exit(0 if writes_only_below(files) else 1)
     if os.waitpid(child, 0)[1] != 0:
         pytest.skip("this kernel has no Landlock")
-    with pytest.raises(errors.Error, match=r"Permission denied|cannot build"):
+    with pytest.raises(errors.Error, match="PermissionError"):
         edgec.convert(files / "writes.keras", trust=True)
     assert not (files / "marker").exists()
 
