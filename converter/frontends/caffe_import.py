@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +43,26 @@ def import_caffe(
     if file is None:
         assert weights is not None
         file = Weights.of(caffe_wire.read_weights(weights), Path(weights).name)
-    layers, data = _layers(net)
-    used = {name for layer in layers for name in layer.inputs}
-    inputs = _declared_inputs(net, layers)
-    for name, dims in data:
-        if name in used and name not in dict(inputs):
-            inputs.append((name, dims))
-    layers = [layer for layer in layers if layer.type != "Input"]
+    network = _network(net)
+    used = {name for layer in network.layers for name in layer.inputs}
+    inputs = _declared_inputs(net, network.layers)
+    notes = ["weights are random (--random-weights)"] if weights is None else []
+    for data in network.data:
+        if data.name in used and data.name not in dict(inputs):
+            inputs.append((data.name, data.shape))
+            notes += [data.remark] if data.remark else []
+    layers = [layer for layer in network.layers if layer.type != "Input"]
     _check_names(inputs, layers)
     bound = bind_shapes(shapes, [name for name, _ in inputs if name not in (fixed or {})])
     graph = Graph(net.text("name", "") or Path(definition).stem)
     importer = LayerImporter("Caffe", caffe_registry.load_all(), CaffeContext, graph, dict(fixed or {}))
-    importer.notes.append("weights are random (--random-weights)") if weights is None else None
     for name, dims in inputs:
         importer.declare_input(name, dims, bound.get(name))
     for layer in layers:
         layer.weights = file
     importer.run(layers, progress)
-    importer.notes += file.remarks()
-    return importer.finish(_outputs([n for n, _ in inputs], layers)), importer.notes
+    outputs = _outputs([n for n, _ in inputs], layers, network.silenced)
+    return importer.finish(outputs), [*notes, *importer.notes, *file.remarks()]
 
 
 def _read_text(path: Path) -> Message:
@@ -80,15 +82,30 @@ def _read_text(path: Path) -> Message:
 
 
 # -- layers --------------------------------------------------------------------------------------
-def _layers(net: Message) -> tuple[list[Layer], list[tuple[str, list[int] | None]]]:
-    """The layers of the test phase, and the tops of layers that read data with the shapes they tell."""
+@dataclass(frozen=True)
+class _Data:
+    """A top of a layer that reads a data set. `remark`: what that layer does to the data."""
+
+    name: str
+    shape: list[int] | None
+    remark: str
+
+
+@dataclass
+class _Network:
+    """The test phase."""
+
+    layers: list[Layer] = field(default_factory=list)
+    data: list[_Data] = field(default_factory=list)
+    silenced: set[str] = field(default_factory=set)  # blobs that nobody wants to see
+
+
+def _network(net: Message) -> _Network:
     old = "layers" in net
     messages = net.messages("layers" if old else "layer")
     if len(messages) > MAX_LAYERS:
         raise BadFileError(f"{net.name}: {len(messages)} layers, more than {MAX_LAYERS}")
-    layers: list[Layer] = []
-    data: list[tuple[str, list[int] | None]] = []
-    other: list[tuple[str, list[int] | None]] = []  # of other phases and stages
+    network, other = _Network(), {}  # other: data of other phases and stages, by name
     for i, message in enumerate(messages):
         if "layer" in message:
             raise UnsupportedError(
@@ -100,14 +117,18 @@ def _layers(net: Message) -> tuple[list[Layer], list[tuple[str, list[int] | None
         bottoms, tops = message.strings("bottom"), message.strings("top")
         included = _included(message)
         if kind in caffe_registry.DATA:
-            wanted = data if included else other
-            wanted += [(top, _data_shape(message, kind, j)) for j, top in enumerate(tops)]
+            found = [_Data(top, _data_shape(message, kind, j), _remark(message, top, j)) for j, top in enumerate(tops)]
+            network.data += found if included else []
+            other.update({} if included else {d.name: d for d in found})
+        elif included and kind == "Silence":
+            network.silenced.update(bottoms)
         elif included and kind not in caffe_registry.DROPPED:
-            layers.append(Layer(kind, name, bottoms, tops, message, line=message.line))
-    if not layers:
+            network.layers.append(Layer(kind, name, bottoms, tops, message, line=message.line))
+    if not network.layers:
         raise BadFileError(f"{net.name}: no layer is left in the test phase")
-    written = {name for name, _ in data} | {top for layer in layers for top in layer.outputs}
-    return layers, data + [(name, shape) for name, shape in dict(other).items() if name not in written]
+    written = {d.name for d in network.data} | {top for layer in network.layers for top in layer.outputs}
+    network.data += [d for name, d in other.items() if name not in written]
+    return network
 
 
 def _type(message: Message, old: bool) -> str:
@@ -177,9 +198,23 @@ def _data_shape(message: Message, kind: str, index: int) -> list[int] | None:
         p = message.message("memory_data_param")
         sizes = [p.integer(n, 0) for n in ("channels", "height", "width")]
         return [1, *sizes] if all(sizes) else None
-    transform = message.message("transform_param")
-    side = transform.integer("crop_size", 0)
+    side = max(p.integer("crop_size", 0) for p in _preparation(message))
     return [1, 3, side, side] if side else None
+
+
+def _preparation(message: Message) -> list[Message]:
+    """Where a layer that reads data says what it does to them: in its own parameters in old files."""
+    return [message.message(name) for name in ("transform_param", "data_param", "image_data_param")]
+
+
+def _remark(message: Message, top: str, index: int) -> str:
+    """Preparation of images is not part of the network."""
+    names = [n for p in _preparation(message) for n in ("mean_file", "mean_value", "scale") if n in p]
+    if index or not names:
+        return ""
+    return (
+        f"'{top}' is fed as Caffe's data layer gives it: {' and '.join(names)} of line {message.line} are not applied"
+    )
 
 
 def _check_names(inputs: Sequence[tuple[str, Any]], layers: Sequence[Layer]) -> None:
@@ -196,7 +231,7 @@ def _check_names(inputs: Sequence[tuple[str, Any]], layers: Sequence[Layer]) -> 
             written.add(top)
 
 
-def _outputs(inputs: Sequence[str], layers: Sequence[Layer]) -> list[str]:
+def _outputs(inputs: Sequence[str], layers: Sequence[Layer], silenced: set[str]) -> list[str]:
     """Blobs that no layer reads, in the order in which they were last written."""
     open_: dict[str, None] = dict.fromkeys(inputs)
     for layer in layers:
@@ -205,4 +240,5 @@ def _outputs(inputs: Sequence[str], layers: Sequence[Layer]) -> list[str]:
         for name in layer.outputs:
             open_.pop(name, None)
             open_[name] = None
-    return [name for name in open_ if name not in inputs] or list(open_)
+    found = [name for name in open_ if name not in inputs]
+    return [name for name in found if name not in silenced] or found or list(open_)

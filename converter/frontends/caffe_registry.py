@@ -10,7 +10,7 @@ CAFFE = LayerTable()
 DROPPED = {
     "Accuracy", "SoftmaxWithLoss", "EuclideanLoss", "SigmoidCrossEntropyLoss", "HingeLoss", "ContrastiveLoss",
     "InfogainLoss", "MultinomialLogisticLoss", "MultiBoxLoss", "SmoothL1Loss", "CenterLoss", "TripletLoss",
-    "DetectionEvaluate", "HDF5Output", "Silence",
+    "DetectionEvaluate", "HDF5Output",
 }  # fmt: skip
 # Layers that read data from disk: where something else reads what they give, that becomes an input.
 DATA = {

@@ -74,6 +74,21 @@ def test_phases_and_training_layers(tmp_path: Path, rng: np.random.Generator) ->
     oracle.assert_close(run(g, {"data": x})["ip"], x.reshape(1, -1).astype(np.float64) @ w.T, 108, 16.0)
 
 
+def test_preparation_of_images_is_named_not_applied(tmp_path: Path) -> None:
+    """The size that the data layer cuts out is the input's; means and scales are the caller's business."""
+    text = """layers { name: "d" type: DATA top: "data" top: "label" data_param { crop_size: 4 scale: 0.01 mean_file: "/m" } }
+    layers { name: "r" type: RELU bottom: "data" top: "a" }
+    layers { name: "s" type: SPLIT bottom: "a" top: "b" top: "c" }
+    layers { name: "q" type: SILENCE bottom: "c" bottom: "label" }"""
+    (tmp_path / "net.prototxt").write_text(text)
+    (tmp_path / "net.caffemodel").write_bytes(caffemodel({"none": []}))
+    model = edgec.convert(tmp_path / "net.prototxt")
+    assert [(i.name, i.shape) for i in model.inputs] == [("data", (1, 3, 4, 4))]
+    assert [o.name for o in model.outputs] == ["b"]  # the other half is silenced
+    (warning,) = model.report["warnings"]
+    assert "mean_file and scale of line 1 are not applied" in warning
+
+
 def test_shape_of_the_user_goes_first(tmp_path: Path) -> None:
     text = net('layer { name: "r" type: "ReLU" bottom: "x0" top: "y" }', (10, 3, 4, 4))
     g = graph(tmp_path, text, None, "nx3x4x8")
