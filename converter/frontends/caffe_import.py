@@ -199,7 +199,9 @@ def _data_shape(message: Message, kind: str, index: int) -> list[int] | None:
         sizes = [p.integer(n, 0) for n in ("channels", "height", "width")]
         return [1, *sizes] if all(sizes) else None
     side = max(p.integer("crop_size", 0) for p in _preparation(message))
-    return [1, 3, side, side] if side else None
+    resize = message.message("transform_param").message("resize_param")
+    sizes = [side, side] if side else [resize.integer("height", 0), resize.integer("width", 0)]
+    return [1, 3, *sizes] if all(sizes) else None
 
 
 def _preparation(message: Message) -> list[Message]:
