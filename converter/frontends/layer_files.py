@@ -65,6 +65,10 @@ def _halves(source: Source, second: Path | None, random: bool) -> tuple[Path, Pa
     text, binary = _SUFFIXES[source.kind]
     name = source.kind.value.split()[0]
     first_is_weights = source.path.suffix.lower() == binary
+    if source.kind is Kind.NCNN and first_is_weights:
+        from edgec.converter.frontends.ncnn_param import refuse_binary
+
+        refuse_binary(source.path)
     if second is None:
         other = source.path.with_suffix(text if first_is_weights else binary)
         if random and not first_is_weights:

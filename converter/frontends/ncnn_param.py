@@ -80,16 +80,12 @@ class Params:
 
 def read_param(path: Path) -> list[Layer]:
     """The layers of a .param file in order. Raises BadFileError, UnsupportedError (binary files), IoError."""
+    refuse_binary(path)
     try:
         with path.open("rb") as f:
             raw = f.read(MAX_BYTES + 1)
     except OSError as e:
         raise IoError(f"cannot read {path}: {e.strerror}") from None
-    if raw.startswith(BINARY_MAGIC):
-        raise UnsupportedError(
-            f"{path} is a binary .param file, which holds no names",
-            hint="convert the text file that ncnn2mem made it from",
-        )
     if len(raw) > MAX_BYTES:
         raise BadFileError(f"{path} has more than {MAX_BYTES} bytes: this is no .param file")
     lines = [(i, line.split()) for i, line in enumerate(raw.decode("utf-8", "replace").splitlines(), 1) if line.strip()]
@@ -103,6 +99,20 @@ def read_param(path: Path) -> list[Layer]:
     if len(rows) < counts[0]:
         raise BadFileError(f"{path} announces {counts[0]} layers and holds {len(rows)}")
     return [_layer(path, number, words, texts[number - 1]) for number, words in rows]
+
+
+def refuse_binary(path: Path) -> None:
+    """Raises UnsupportedError for what ncnn2mem writes: numbers instead of names."""
+    try:
+        with path.open("rb") as f:
+            head = f.read(len(BINARY_MAGIC))
+    except OSError as e:
+        raise IoError(f"cannot read {path}: {e.strerror}") from None
+    if head == BINARY_MAGIC:
+        raise UnsupportedError(
+            f"{path} is a binary .param file, which holds no names",
+            hint="convert the text file that ncnn2mem made it from",
+        )
 
 
 def _counts(path: Path, words: Sequence[str]) -> tuple[int, int]:

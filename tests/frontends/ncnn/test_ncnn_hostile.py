@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import edgec
 from edgec.errors import BadFileError, Error, UnsupportedError
 from tests.frontends import hostile
 from tests.frontends.ncnn.test_ncnn_networks import NETWORK, PRIOR
@@ -60,13 +61,12 @@ def test_param_that_makes_no_sense(text: str, message: str, tmp_path: Path) -> N
         graph(tmp_path, text, bytes(4096))
 
 
-def test_binary_param(tmp_path: Path) -> None:
-    (tmp_path / "net.param").write_bytes((7767517).to_bytes(4, "little") + bytes(64))
+@pytest.mark.parametrize("name", ["net.param", "net.param.bin"])
+def test_binary_param(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes((7767517).to_bytes(4, "little") + bytes(64))
     (tmp_path / "net.bin").write_bytes(b"")
-    from edgec.converter.frontends.ncnn_import import import_ncnn
-
     with pytest.raises(UnsupportedError, match="binary"):
-        import_ncnn(tmp_path / "net.param", tmp_path / "net.bin")
+        edgec.convert(tmp_path / name)
 
 
 @pytest.mark.parametrize(
