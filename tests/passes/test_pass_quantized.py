@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgec import Session
+from edgec.converter import writer
 from edgec.converter.ir.check import check
 from edgec.converter.ir.graph import Graph, Value
 from edgec.converter.ir.run import run
 from edgec.converter.passes.fold_quantized_report import float_fallbacks
 from edgec.converter.passes.pipeline import optimize
+from edgec.cost import integer_share
+from edgec.model import Model
 from tests.passes.builder import B, ops
 
 Array = np.ndarray[Any, Any]
@@ -407,3 +411,16 @@ def test_value_that_floats_need_too_is_computed_in_floats() -> None:
 
     graph = folded(build, unit=1)
     assert ops(graph)["QuantizedConv2d"] == 1 and ops(graph)["QuantizeLinear"] == 2
+
+
+def test_share_of_multiply_adds_on_integers() -> None:
+    def build(b: Q) -> list[Value]:
+        x = b.real(1, 4, 4, 8)
+        return [
+            b.q(b("Conv2d", x, b.weight(6, 1, 1, 8)), 0.2),
+            b("Conv2d", b.input(1, 4, 4, 8, name="y"), b.const(2, 1, 1, 8)),
+        ]
+
+    steps = Session(Model.from_bytes(writer.to_bytes(folded(build)))).steps
+    assert integer_share(steps) == 6 / 8
+    assert integer_share([]) is None
