@@ -1,4 +1,4 @@
-"""Quantization: `edgec.quantize(model, calibration=...)`. The steps are in `quantizer.py`, how to use it in docs/quantization.md."""
+"""Quantization: `edgec.quantize(model, calibration=...)`; the steps are in `quantizer.py`, the manual in docs/quantization.md."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ prepared session measures any range of any tensor. An infinite range with a tiny
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,13 @@ class Probe:
         instrumented, self._off = _instrument(graph, placement)
         self._session = Session(Model.from_bytes(to_bytes(instrumented)), threads=threads)
         self._samples = samples
+        start = time.perf_counter()
         self._reference = [self._run(feeds, {}) for feeds in samples]
+        self.seconds_per_run = (time.perf_counter() - start) / max(1, len(samples))
+
+    def keep(self, count: int) -> None:
+        """Measures on the first `count` samples only."""
+        self._samples, self._reference = self._samples[:count], self._reference[:count]
 
     @property
     def count(self) -> int:
@@ -104,10 +111,12 @@ def relative_errors(found: Sequence[Array], wanted: Sequence[Array]) -> Array:
     """Per output: mean squared error over variance. A common offset of all scores carries no decision."""
     result = []
     for a, b in zip(found, wanted, strict=True):
-        x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        if not y.size or x.shape != y.shape:
+        x, y = np.asarray(a).reshape(-1), np.asarray(b).reshape(-1)
+        if not y.size or x.shape != y.shape or y.dtype.kind != "f":
             result.append(0.0)
             continue
-        power = max(float(np.var(y)), 1e-6 * float(np.mean(y * y)), 1e-30)
-        result.append(float(np.mean((x - y) ** 2)) / power)
+        square = float(np.dot(y, y)) / y.size
+        power = max(square - float(y.mean(dtype=np.float64)) ** 2, 1e-6 * square, 1e-30)
+        d = x - y
+        result.append(float(np.dot(d, d)) / y.size / power)
     return np.array(result)

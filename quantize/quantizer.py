@@ -15,6 +15,7 @@ from edgec.converter.ir.graph import Graph, Node
 from edgec.converter.passes.pipeline import optimize
 from edgec.converter.writer import to_bytes
 from edgec.model import Model
+from edgec.quantize.algorithms.cross_layer_equalization import Change, equalize
 from edgec.quantize.algorithms.per_channel import channel_scales, round_nearest, with_room_for_bias
 from edgec.quantize.api import Settings
 from edgec.quantize.clone import clone
@@ -22,7 +23,7 @@ from edgec.quantize.data import spread
 from edgec.quantize.insert import QuantizedWeight, channel_axis, insert
 from edgec.quantize.layerwise import Fit, fit
 from edgec.quantize.observers import OBSERVERS
-from edgec.quantize.observers.auto import choose
+from edgec.quantize.observers.auto import SECONDS, affordable, choose
 from edgec.quantize.parameters import Range, Scale
 from edgec.quantize.placement import Placement, place
 from edgec.quantize.probe import Probe
@@ -45,6 +46,8 @@ class Quantizer:
     options: Settings
     float_model: Model = field(init=False)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
+    before_equalization: dict[str, TensorStatistics] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
     placement: Placement = field(default_factory=Placement)
     ranges: dict[str, Range] = field(default_factory=dict)  # by tensor name
     methods: dict[str, str] = field(default_factory=dict)
@@ -61,16 +64,21 @@ class Quantizer:
     def __post_init__(self) -> None:
         separate(self.graph)
         unique_node_names(self.graph)
-        self.float_model = Model.from_bytes(to_bytes(self.graph))
 
     def observe(self) -> None:
-        """Statistics of every tensor of the float model."""
+        """Statistics of every tensor of the float model; channels are equalised where that helps."""
+        self.float_model = Model.from_bytes(to_bytes(self.graph))
+        self._collect()
+        if self.options.equalize:
+            self.changes = equalize(self.graph, self.statistics)
+            if self.changes:
+                self.before_equalization = self.statistics
+                self._collect()
+
+    def _collect(self) -> None:
+        model = Model.from_bytes(to_bytes(self.graph))
         self.statistics = collect(
-            self.float_model,
-            self.samples,
-            self.options.threads,
-            lambda i, n: self.tell("calibrate", i, n),
-            len(self.samples),
+            model, self.samples, self.options.threads, lambda i, n: self.tell("calibrate", i, n), len(self.samples)
         )
 
     def choose(self) -> None:
@@ -80,12 +88,17 @@ class Quantizer:
         if self.options.method == "auto" and self.placement.tensors:
             probe = Probe(self.graph, self.placement, self.few(PROBE_SAMPLES), self.options.threads)
         leaders = self.placement.leaders
+        if probe is not None:
+            probe.keep(affordable(probe.seconds_per_run, len(leaders), len(OBSERVERS)))
+        deadline = time.perf_counter() + SECONDS
         for i, leader in enumerate(leaders):
             members = self.placement.members(leader)
             proposals = {
                 name: _union(observer(self.statistics[v.name]) for v in members) for name, observer in OBSERVERS.items()
             }
-            method = self.options.method if probe is None else choose(probe, leader.name, proposals)
+            method = self.options.method
+            if probe is not None:
+                method = choose(probe, leader.name, proposals) if time.perf_counter() < deadline else "minmax"
             for v in members:
                 self.ranges[v.name], self.methods[v.name] = proposals[method], method
             self.tell("ranges", i + 1, len(leaders))

@@ -38,7 +38,8 @@ class TensorStatistics:
     counts: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
     channel_minimum: Array | None = None
     channel_maximum: Array | None = None
-    channel_square: Array | None = None  # sum of squares per channel
+    channel_square: Array | None = None  # sums per channel, of squares and of values
+    channel_total: Array | None = None
     elements: int = 0
     total: float = 0.0
     square: float = 0.0
@@ -55,6 +56,13 @@ class TensorStatistics:
     def power(self) -> float:
         """Mean of x squared."""
         return self.square / self.elements if self.elements else 0.0
+
+    @property
+    def channel_variance(self) -> Array:
+        """Variance of every channel."""
+        assert self.channel_square is not None and self.channel_total is not None
+        count = max(1.0, self.elements / len(self.channel_square))
+        return np.asarray(np.maximum(self.channel_square / count - (self.channel_total / count) ** 2, 0.0))
 
     @property
     def centers(self) -> Array:
@@ -91,12 +99,15 @@ class TensorStatistics:
 
     def _add_channels(self, rows: Array) -> None:
         low, high, square = rows.min(axis=0), rows.max(axis=0), np.einsum("ij,ij->j", rows, rows)
+        total = rows.sum(axis=0, dtype=np.float64)
         if self.channel_minimum is None or self.channel_maximum is None or self.channel_minimum.shape != low.shape:
             self.channel_minimum, self.channel_maximum, self.channel_square = low, high, square.astype(np.float64)
+            self.channel_total = total
             return
         self.channel_minimum = np.minimum(self.channel_minimum, low)
         self.channel_maximum = np.maximum(self.channel_maximum, high)
         self.channel_square = self.channel_square + square
+        self.channel_total = self.channel_total + total
 
     def _cover(self, low: float, high: float) -> None:
         """Doubles the histogram's range, merging bins, until it covers [low, high]."""

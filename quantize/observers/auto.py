@@ -15,6 +15,17 @@ from edgec.quantize.probe import Probe
 CLEARLY = 0.7
 
 
+# Measuring may take about so long, in seconds; a network whose runs are slow is measured on fewer samples.
+SECONDS = 30.0
+_LEAST = 4
+
+
+def affordable(seconds_per_run: float, leaders: int, proposals: int) -> int:
+    """On how many samples the ranges can be measured."""
+    runs = SECONDS / max(seconds_per_run, 1e-6)
+    return max(_LEAST, int(runs / max(1, leaders * (proposals + 2))))
+
+
 def choose(probe: Probe, leader: str, proposals: Mapping[str, Range]) -> str:
     """Name of the observer whose range is best for the tensors of one scale; "minmax" is among the proposals."""
     half = max(1, probe.count // 2)
@@ -23,8 +34,8 @@ def choose(probe: Probe, leader: str, proposals: Mapping[str, Range]) -> str:
     def error(name: str, part: slice) -> float:
         return probe.error({leader: Scale.of(proposals[name])}, part)
 
-    best = min(proposals, key=lambda name: error(name, first))
-    if best == "minmax":
-        return best
-    wins = all(error(best, part) < CLEARLY * error("minmax", part) for part in (first, second))
-    return best if wins else "minmax"
+    errors = {name: error(name, first) for name in proposals}
+    best = min(errors, key=errors.__getitem__)
+    if errors[best] >= CLEARLY * errors["minmax"]:
+        return "minmax"
+    return best if error(best, second) < CLEARLY * error("minmax", second) else "minmax"
