@@ -23,6 +23,7 @@ from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.shapes import InputShape, Symbol, bind_shapes, dims_text
 from edgec.converter.frontends.tflite_context import ComplexPair, TfliteContext
 from edgec.converter.frontends.tflite_file import DTYPES, QUANTIZED, Operator, SubGraph, Tensor, TfliteFile
+from edgec.converter.frontends.tflite_labels import appended_labels
 from edgec.converter.ir.graph import Graph, GraphError, Value
 
 MAX_DEPTH = 16  # sub-graphs inside each other
@@ -479,7 +480,11 @@ def import_tflite(
 
     def attempt(given: Mapping[str, InputShape], size: int = OTHER_EXAMPLE) -> tuple[Graph, list[str]]:
         importer = TfliteImporter(file, given, fixed, progress, size)
-        return importer.run(), importer.notes
+        made = importer.run()
+        labels = appended_labels(file.content)
+        if labels:
+            made.metadata["labels"] = "\n".join(labels)
+        return made, importer.notes
 
     is_open = {n: [isinstance(d, Symbol) for d in d_] for n, d_ in dims.items()}
     if not any(any(v) for v in is_open.values()):
