@@ -19,6 +19,7 @@ INT_MAX = 2**63 - 1
 def transpose(c: Context) -> Value:
     x = c.need(0)
     perm = c.attr("perm") or list(range(x.rank))[::-1]
+    perm = [p + x.rank if p < 0 else p for p in perm]  # the TorchScript exporter counts from the end at times
     if sorted(perm) != list(range(x.rank)):
         raise BadFileError(f"Transpose '{c.name}': perm {list(perm)} for a tensor of rank {x.rank}")
     if perm == list(range(x.rank)):

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from . import classifiers, dense_predictors, other_models, speech_models, text_models, vision_models  # noqa: F401
+from . import (  # noqa: F401
+    classifiers,
+    dense_predictors,
+    other_models,
+    signal_models,
+    speech_models,
+    text_models,
+    vision_blocks,
+    vision_models,
+)
 from .registry import ARCHITECTURES, Architecture, build, call
 
 __all__ = ["ARCHITECTURES", "Architecture", "build", "call"]

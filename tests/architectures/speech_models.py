@@ -276,3 +276,74 @@ architecture("wavenet")(lambda: (WaveNet(), (torch.randn(1, 1, 200),)))
 architecture("conv_tasnet")(lambda: (ConvTasNet(), (torch.randn(1, 1, 808),)))
 architecture("spectrogram_classifier")(lambda: (SpectrogramClassifier(), (torch.randn(1, 1600),)))
 architecture("recurrent_denoiser")(lambda: (RecurrentDenoiser(), (torch.randn(1, 10, 33), torch.randn(2, 1, 32))))
+
+
+@architecture("speecht5", "transformers")
+def _speecht5() -> tuple[nn.Module, Example]:
+    from transformers import SpeechT5Config, SpeechT5ForSpeechToText
+
+    config = SpeechT5Config(
+        vocab_size=200, hidden_size=64, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=96, decoder_ffn_dim=96, conv_dim=(16, 16, 16), conv_stride=(5, 2, 2),
+        conv_kernel=(10, 3, 3), num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, use_cache=False,
+    )  # fmt: skip
+    inputs = {"input_values": torch.randn(1, 1600), "decoder_input_ids": torch.randint(3, 200, (1, 7))}
+    return SpeechT5ForSpeechToText(config), inputs
+
+
+@architecture("wav2vec2_bert", "transformers")
+def _wav2vec2_bert() -> tuple[nn.Module, Example]:
+    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+    config = Wav2Vec2BertConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, feature_projection_input_dim=40,
+        conv_depthwise_kernel_size=7,
+    )  # fmt: skip
+    return Wav2Vec2BertModel(config), {"input_features": torch.randn(1, 30, 40)}
+
+
+@architecture("parakeet", "transformers")
+def _parakeet() -> tuple[nn.Module, Example]:
+    from transformers import ParakeetEncoder, ParakeetEncoderConfig
+
+    config = ParakeetEncoderConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, subsampling_conv_channels=16,
+        num_mel_bins=40, conv_kernel_size=5,
+    )  # fmt: skip
+    return ParakeetEncoder(config), {"input_features": torch.randn(1, 64, 40)}
+
+
+@architecture("moonshine", "transformers")
+def _moonshine() -> tuple[nn.Module, Example]:
+    from transformers import MoonshineConfig, MoonshineModel
+
+    config = MoonshineConfig(
+        vocab_size=200, hidden_size=64, intermediate_size=96, encoder_num_hidden_layers=2, decoder_num_hidden_layers=2,
+        encoder_num_attention_heads=4, decoder_num_attention_heads=4, use_cache=False,
+    )  # fmt: skip
+    return MoonshineModel(config), {
+        "input_values": torch.randn(1, 4000),
+        "decoder_input_ids": torch.randint(3, 200, (1, 7)),
+    }
+
+
+@architecture("dac", "transformers")
+def _dac() -> tuple[nn.Module, Example]:
+    from transformers import DacConfig, DacModel
+
+    config = DacConfig(
+        encoder_hidden_size=8, downsampling_ratios=[2, 4], decoder_hidden_size=32, n_codebooks=2, codebook_size=32,
+        codebook_dim=4,
+    )  # fmt: skip
+    return DacModel(config), {"input_values": torch.randn(1, 1, 400)}
+
+
+@architecture("patchtst", "transformers")
+def _patchtst() -> tuple[nn.Module, Example]:
+    from transformers import PatchTSTConfig, PatchTSTForPrediction
+
+    config = PatchTSTConfig(
+        num_input_channels=3, context_length=32, patch_length=8, patch_stride=4, d_model=32, num_attention_heads=4,
+        num_hidden_layers=2, ffn_dim=48, prediction_length=8,
+    )  # fmt: skip
+    return PatchTSTForPrediction(config), {"past_values": torch.randn(1, 32, 3)}

@@ -50,6 +50,23 @@ _encoder("modernbert", "ModernBertModel", pad_token_id=0, attn_implementation="e
 _encoder("xlm_roberta", "XLMRobertaForSequenceClassification")
 _encoder("fnet", "FNetModel")
 _encoder("splinter", "SplinterModel")
+_encoder("deberta", "DebertaModel", relative_attention=True, pos_att_type=["p2c", "c2p"], max_relative_positions=16)
+_encoder("convbert", "ConvBertModel", embedding_size=32, head_ratio=2, conv_kernel_size=3)
+_encoder("roformer", "RoFormerModel", embedding_size=32)
+_encoder("esm", "EsmModel", pad_token_id=1, mask_token_id=2, position_embedding_type="rotary")
+_encoder("xlm", "XLMModel", emb_dim=64, n_layers=2, n_heads=4, n_words=200)
+_encoder(
+    "canine",
+    "CanineModel",
+    local_transformer_stride=8,
+    upsampling_kernel_size=3,
+    downsampling_rate=4,
+    num_hash_buckets=64,
+)
+_encoder(
+    "reformer", "ReformerModel", attn_layers=["local", "local"], axial_pos_embds=False, local_attn_chunk_length=4,
+    feed_forward_size=96, attention_head_size=16, is_decoder=False, max_position_embeddings=64,
+)  # fmt: skip
 
 
 def _decoder(name: str, model: str, **options: object) -> None:
@@ -86,6 +103,29 @@ _decoder("olmo", "OlmoForCausalLM", **GROUPED)
 _decoder("mixtral", "MixtralForCausalLM", num_local_experts=4, **GROUPED)
 _decoder("mamba", "MambaForCausalLM", state_size=8)
 _decoder("rwkv", "RwkvForCausalLM", attention_hidden_size=64, context_length=32)
+_decoder("phi3", "Phi3ForCausalLM", **GROUPED)
+_decoder("gemma3", "Gemma3ForCausalLM", head_dim=16, sliding_window=8, **GROUPED)
+_decoder("olmo2", "Olmo2ForCausalLM", **GROUPED)
+_decoder("cohere", "CohereForCausalLM", **GROUPED)
+_decoder("nemotron", "NemotronForCausalLM", **GROUPED)
+_decoder("codegen", "CodeGenForCausalLM", n_embd=64, n_layer=2, n_head=4, rotary_dim=8)
+_decoder("mpt", "MptForCausalLM", d_model=64, n_heads=4, n_layers=2, max_seq_len=64)
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
+_decoder("qwen3_moe", "Qwen3MoeForCausalLM", num_experts=4, head_dim=16, **EXPERTS, **GROUPED)
+_decoder(
+    "gpt_oss", "GptOssForCausalLM", num_local_experts=4, num_experts_per_tok=2, head_dim=16, sliding_window=8, **GROUPED
+)
+_decoder(
+    "deepseek_v2", "DeepseekV2ForCausalLM", num_key_value_heads=4, kv_lora_rank=16, q_lora_rank=24, qk_rope_head_dim=8,
+    qk_nope_head_dim=16, v_head_dim=16, head_dim=8, n_routed_experts=4, n_shared_experts=1, first_k_dense_replace=1,
+    n_group=1, topk_group=1, **EXPERTS,
+)  # fmt: skip
+_decoder("mamba2", "Mamba2ForCausalLM", state_size=8, head_dim=16, num_heads=8, n_groups=2, expand=2, chunk_size=4)
+_decoder(
+    "recurrent_gemma", "RecurrentGemmaForCausalLM", lru_width=64, attention_window_size=8, num_hidden_layers=3,
+    num_key_value_heads=1,
+)  # fmt: skip
+_decoder("lfm2", "Lfm2ForCausalLM", layer_types=["conv", "full_attention"], **GROUPED)
 _decoder("xlnet", "XLNetModel", d_model=64, n_layer=2, n_head=4, d_inner=96)
 
 
@@ -153,6 +193,40 @@ def _marian() -> tuple[nn.Module, Example]:
         decoder_start_token_id=1,
     )  # fmt: skip
     return MarianModel(config), {**tokens(), "decoder_input_ids": torch.randint(3, 200, (1, 7))}
+
+
+TRANSLATION = {
+    "vocab_size": 200, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_ffn_dim": 96, "max_position_embeddings": 64,
+    "use_cache": False, "pad_token_id": 0, "decoder_start_token_id": 1,
+}  # fmt: skip
+
+
+def _translator(name: str, model: str, **options: object) -> None:
+    def make() -> tuple[nn.Module, Example]:
+        import transformers
+
+        kind = getattr(transformers, model)
+        inputs = {**tokens(), "decoder_input_ids": torch.randint(3, 200, (1, 7))}
+        return kind(kind.config_class(**{**TRANSLATION, **options})), inputs
+
+    architecture(name, "transformers")(make)
+
+
+_translator("pegasus", "PegasusModel")
+_translator("m2m100", "M2M100Model")
+_translator("pegasus_x", "PegasusXModel", num_global_tokens=4, block_size=4)
+
+
+@architecture("layoutlmv3", "transformers")
+def _layoutlmv3() -> tuple[nn.Module, Example]:
+    from transformers import LayoutLMv3Config, LayoutLMv3Model
+
+    config = LayoutLMv3Config(
+        **SMALL, max_2d_position_embeddings=64, input_size=64, patch_size=16, coordinate_size=10, shape_size=12
+    )
+    boxes = torch.randint(0, 32, (1, 12, 1)).repeat(1, 1, 4)
+    return LayoutLMv3Model(config), {**tokens(), "bbox": boxes, "pixel_values": torch.randn(1, 3, 64, 64)}
 
 
 @architecture("clip_text", "transformers")

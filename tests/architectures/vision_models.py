@@ -241,3 +241,116 @@ def _sam_vision_encoder() -> tuple[nn.Module, Example]:
         window_size=4, global_attn_indexes=[1], mlp_dim=96,
     )  # fmt: skip
     return SamVisionEncoder(config), {"pixel_values": random_image(1, 3, 64, 64)}
+
+
+_vision("dinov3", "DINOv3ViTModel", **PATCHES)
+_vision("dinov3_convnext", "DINOv3ConvNextModel", hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1])
+_vision("blip_vision", "BlipVisionModel", **PATCHES)
+_vision("aimv2_vision", "Aimv2VisionModel", **PATCHES)
+_vision(
+    "swin2sr", "Swin2SRForImageSuperResolution", 32, **{**SHIFTED, "image_size": 32, "num_heads": [2, 2]}, upscale=2
+)
+_vision("maskformer_swin", "MaskFormerSwinModel", **SHIFTED)
+_vision("eomt", "EomtForUniversalSegmentation", num_queries=6, num_blocks=1, **PATCHES)
+_vision("hgnet_v2", "HGNetV2ForImageClassification", stem_channels=[3, 8, 16], stage_in_channels=[16, 16, 32, 32],
+        stage_mid_channels=[8, 16, 16, 16], stage_out_channels=[16, 32, 32, 48], stage_num_blocks=[1, 1, 1, 1],
+        embedding_size=16, hidden_sizes=[16, 32, 32, 48], depths=[1, 1, 1, 1])  # fmt: skip
+_vision("superpoint", "SuperPointForKeypointDetection", encoder_hidden_sizes=[8, 8, 16, 16], decoder_hidden_size=16,
+        descriptor_decoder_dim=16)  # fmt: skip
+
+
+def _video(name: str, model: str, **options: object) -> None:
+    def make() -> tuple[nn.Module, Example]:
+        import transformers
+
+        kind = getattr(transformers, model)
+        return kind(kind.config_class(**PATCHES, num_frames=4, **options)), {
+            "pixel_values": torch.randn(1, 4, 3, 64, 64)
+        }
+
+    architecture(name, "transformers")(make)
+
+
+_video("timesformer", "TimesformerModel")
+_video("videomae", "VideoMAEForVideoClassification")
+_video("vivit", "VivitModel", tubelet_size=[2, 16, 16])
+
+
+@architecture("mask2former", "transformers")
+def _mask2former() -> tuple[nn.Module, Example]:
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+    backbone = SwinConfig(
+        image_size=64, patch_size=4, embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = Mask2FormerConfig(
+        backbone_config=backbone, hidden_dim=32, feature_size=32, mask_feature_size=32, encoder_layers=1, decoder_layers=2,
+        num_attention_heads=4, encoder_feedforward_dim=32, dim_feedforward=32, num_queries=6,
+    )  # fmt: skip
+    return Mask2FormerForUniversalSegmentation(config), {"pixel_values": random_image(1, 3, 64, 64)}
+
+
+@architecture("deformable_detr", "transformers")
+def _deformable_detr() -> tuple[nn.Module, Example]:
+    from transformers import DeformableDetrConfig, DeformableDetrForObjectDetection, ResNetConfig
+
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 1, 1], layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = DeformableDetrConfig(
+        backbone_config=backbone, use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, d_model=32,
+        encoder_layers=1, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=32,
+        decoder_ffn_dim=32, num_queries=8, num_feature_levels=3,
+    )  # fmt: skip
+    return DeformableDetrForObjectDetection(config), {"pixel_values": random_image(1, 3, 64, 64)}
+
+
+SMALL_TEXT = {**SMALL, "hidden_size": 32, "vocab_size": 200, "max_position_embeddings": 16, "eos_token_id": 2}
+
+
+@architecture("owlvit", "transformers")
+def _owlvit() -> tuple[nn.Module, Example]:
+    from transformers import OwlViTConfig, OwlViTForObjectDetection
+
+    config = OwlViTConfig(text_config=SMALL_TEXT, vision_config=PATCHES, projection_dim=32)
+    ids = torch.randint(3, 200, (2, 16))
+    image = random_image(1, 3, 64, 64)
+    return OwlViTForObjectDetection(config), {
+        "input_ids": ids,
+        "pixel_values": image,
+        "attention_mask": torch.ones_like(ids),
+    }
+
+
+@architecture("clipseg", "transformers")
+def _clipseg() -> tuple[nn.Module, Example]:
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+
+    config = CLIPSegConfig(
+        text_config=SMALL_TEXT, vision_config=PATCHES, projection_dim=32, extract_layers=[0, 1], reduce_dim=16,
+        decoder_num_attention_heads=2, decoder_intermediate_size=32, conditional_layer=0,
+    )  # fmt: skip
+    return CLIPSegForImageSegmentation(config), {
+        "input_ids": torch.randint(3, 200, (1, 16)), "pixel_values": random_image(1, 3, 64, 64)
+    }  # fmt: skip
+
+
+@architecture("sam", "transformers")
+def _sam() -> tuple[nn.Module, Example]:
+    from transformers import SamConfig, SamModel
+
+    config = SamConfig(
+        vision_config={
+            "hidden_size": 32, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
+            "patch_size": 16, "window_size": 2, "global_attn_indexes": [1], "mlp_dim": 64, "num_pos_feats": 8,
+        },
+        prompt_encoder_config={
+            "hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4, "num_point_embeddings": 4
+        },
+        mask_decoder_config={
+            "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "iou_head_hidden_dim": 16
+        },
+    )  # fmt: skip
+    return SamModel(config), {"pixel_values": random_image(1, 3, 64, 64), "input_points": torch.rand(1, 1, 2, 2) * 60}
