@@ -201,6 +201,7 @@ _CONVOLUTIONS = (
     "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D",
     "SeparableConvolution2D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Convolution2DTranspose",
 )  # fmt: skip
+_SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
 # (layers, key, values): values with which the key changes nothing in a forward pass; None: any value.
 _NEUTRAL: list[tuple[tuple[str, ...], str, tuple[Any, ...] | None]] = [
     (_CONVOLUTIONS, "groups", (1,)),
@@ -212,6 +213,12 @@ _NEUTRAL: list[tuple[tuple[str, ...], str, tuple[Any, ...] | None]] = [
     (("BatchNormalization", "BatchNormalizationV1", "SyncBatchNormalization"), "renorm", (False,)),
     (("BatchNormalization", "BatchNormalizationV1", "SyncBatchNormalization"), "renorm_clipping", None),
     (("BatchNormalization", "BatchNormalizationV1", "SyncBatchNormalization"), "renorm_momentum", None),
+    (_SEPARABLE, "kernel_initializer", None),
+    (_SEPARABLE, "kernel_regularizer", None),
+    (_SEPARABLE, "kernel_constraint", None),
+    (("Attention",), "score_mode", ("dot",)),
+    (("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Discretization"), "trainable", None),
+    (("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"), "noise_shape", (None,)),
     (("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"), "data_format", None),
     (("Embedding",), "input_length", None),
     (("Embedding",), "sparse", (False,)),

@@ -274,12 +274,11 @@ def from_model(model: Any, notes: Sequence[str] = ()) -> Program:
         ]
         structure = _structure(model)
 
-        @tf.function(autograph=False)
         def forward(*arguments: Any) -> Any:
             packed = structure(list(arguments))
             return [tf.identity(y) for y in tf.nest.flatten(model(packed, training=False))]
 
-        return TracedFunction(forward.get_concrete_function(*specs))
+        return TracedFunction(tf.function(forward, autograph=False).get_concrete_function(*specs))
 
     def fused(ports: Sequence[Port]) -> Traced:
         with fused_layers():

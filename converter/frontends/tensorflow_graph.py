@@ -175,12 +175,11 @@ def _refuse_state(nodes: Sequence[Node], what: str) -> None:
 def frozen_graph(path: str, inputs: Sequence[str], outputs: Sequence[str], what: str) -> Program:
     """A GraphDef. inputs and outputs: names of nodes or tensors; guessed where none are given."""
     import tensorflow as tf
-    from google.protobuf.message import DecodeError
 
     graph = tf.compat.v1.GraphDef()
     try:
         graph.ParseFromString(Path(path).read_bytes())
-    except DecodeError as e:
+    except Exception as e:  # google.protobuf.message.DecodeError
         raise BadFileError(f"{what}: damaged or cut off ({e})") from None
     # Devices of the machine that trained it, and placements that mean nothing here.
     for node in graph.node:

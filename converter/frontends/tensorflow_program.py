@@ -97,7 +97,6 @@ def from_function(source: Any, shapes: Sequence[InputShape]) -> Program:
         specs = [tf.TensorSpec(p.shape, p.dtype, name=argument_name(i)) for i, p in enumerate(ports)]
         keywords = [t.name.split(":")[0] for t in arguments]
 
-        @tf.function(autograph=False)
         def forward(*values: Any) -> Any:
             try:
                 results = source(*values)
@@ -105,7 +104,7 @@ def from_function(source: Any, shapes: Sequence[InputShape]) -> Program:
                 results = source(**dict(zip(keywords, values)))
             return [tf.identity(y) for y in tf.nest.flatten(results)]
 
-        return TracedFunction(forward.get_concrete_function(*specs))
+        return TracedFunction(tf.function(forward, autograph=False).get_concrete_function(*specs))
 
     outputs = names or (["output"] if count == 1 else [f"output_{i}" for i in range(count)])
     return Program(ports, outputs, trace, owner=source)

@@ -237,7 +237,7 @@ def is_tensorflow_object(source: Any) -> bool:
         module = sys.modules.get(package)
         if module is not None and isinstance(source, getattr(module, "Model", ())):
             return True
-    return "tensorflow" in sys.modules and hasattr(source, "get_concrete_function" if _is_function(source) else "graph")
+    return "tensorflow" in sys.modules and (hasattr(source, "structured_outputs") or _is_function(source))
 
 
 def _is_function(source: Any) -> bool:
@@ -267,6 +267,6 @@ def from_object(
     exported = _exported(content, result, shapes, [*program.notes, *notes])
     if options.check:
         arrays = tensorflow_program.example(program.inputs, _given(data, fixed), options.seed)
-        exported.feeds = {p["name"]: a for p, a in zip(ports, arrays)}
+        exported.feeds = {p.name: a for p, a in zip(program.inputs, arrays)}
         exported.expected = program.trace(program.inputs).run(arrays)
     return _without(exported, fixed)
