@@ -7,7 +7,6 @@ monotone). Q only moves up and DQ only moves down, so they meet and cancel, or g
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -17,10 +16,10 @@ from edgec.converter.passes.match import array, normalized_axis, only_use, produ
 from edgec.converter.passes.merge_views import VIEWS
 from edgec.converter.passes.quantized import Scaled, Stored, dequantized, exact_shift, quantize_constant, quantizer
 
-# Input 0 holds the data, everything else says where it goes.
-_ONE_INPUT = (
+# Input 0 (of Concat: all) holds the data, everything else says where it goes.
+_MOVES = (
     *VIEWS, "Transpose", "Slice", "Gather", "GatherND", "Expand", "Tile", "MaxPool2d", "ReduceMax", "ReduceMin", "Resize",
-    "Pad", "Identity", "Split", "Concat", "DepthToSpace", "SpaceToDepth",
+    "Pad", "Identity", "Split", "Concat",
 )  # fmt: skip
 
 
@@ -28,50 +27,54 @@ def _moves(node: Node) -> bool:
     """True when the node copies (or compares) elements of its data inputs."""
     if node.op == "Resize":
         return bool(node.attr("mode") == "nearest" and node.attr("coordinate") != "tf_crop_and_resize")
-    return node.op in _ONE_INPUT
+    return node.op in _MOVES
 
 
-def _integer_value(node: Node, scaled: Scaled) -> int | None:
-    """The integer that a Pad adds, or None when the constant is none of its numbers (mode constant only)."""
-    if node.attr("mode") != "constant":
-        return scaled.zero_point
-    value = node.input(2)
-    data = np.zeros(1) if value is None else array(value)
-    if data is None or data.size != 1:
+def _data(node: Node) -> list[Value | None]:
+    return node.inputs if node.op == "Concat" else node.inputs[:1]
+
+
+def _pads_constant(node: Node) -> bool:
+    return node.op == "Pad" and bool(node.attr("mode") == "constant")
+
+
+def _padding(node: Node) -> float | None:
+    """The number that a Pad adds; None when only the run knows it."""
+    data = np.zeros(1) if node.input(2) is None else array(node.input(2))
+    return None if data is None or data.size != 1 else float(data.reshape(-1)[0])
+
+
+def _quantized_padding(node: Node, scaled: Scaled) -> int | None:
+    real = _padding(node)
+    if real is None or math.isnan(real):
         return None
-    q = float(np.rint(np.float64(data.reshape(-1)[0]) / np.float64(np.float32(scaled.scale)))) + scaled.zero_point
-    return int(min(max(q, -128), 127)) if math.isfinite(q) else None
-
-
-def _exactly(node: Node, scaled: Scaled, q: int) -> bool:
-    value = node.input(2)
-    real = 0.0 if value is None else float(array(value).reshape(-1)[0])  # type: ignore[union-attr]
-    meant = float(np.float32(q - scaled.zero_point) * np.float32(scaled.scale))
-    return bool(node.attr("mode") != "constant" or meant == real)
+    steps = np.rint(np.clip(np.float64(real) / np.float64(np.float32(scaled.scale)), -(2.0**30), 2.0**30))
+    return int(min(max(steps + scaled.zero_point, -128), 127))
 
 
 def _on_integers(patch: Patch, node: Node, data: list[Value], scaled: Scaled) -> list[Value] | None:
     """The same movement of stored tensors."""
     inputs: list[Value | None] = [*data, *(() if node.op == "Concat" else node.inputs[1:])]
-    attrs: dict[str, Any] = dict(node.attrs)
-    if node.op == "Pad":
-        q = _integer_value(node, scaled)
+    if _pads_constant(node):
+        q = _quantized_padding(node, scaled)
         if q is None:
             return None
-        inputs += [None] * (3 - len(inputs))
-        inputs[2] = patch.constant(f"{node.name}:value", np.asarray(q, np.int8).reshape(()))
-        if node.attr("mode") != "constant":
-            inputs[2] = None
-    return patch.add_many(node.op, inputs, attrs, len(node.outputs), node.name)
+        _set_padding(patch, node, inputs, q)
+    return patch.add_many(node.op, inputs, dict(node.attrs), len(node.outputs), node.name)
 
 
-@rewrite("dequantize-below-moves", ops=_ONE_INPUT, stages=("integers",))
+def _set_padding(patch: Patch, node: Node, inputs: list[Value | None], q: int) -> None:
+    inputs += [None] * (3 - len(inputs))
+    inputs[2] = patch.constant(f"{node.name}:value", np.asarray(q, np.int8).reshape(()))
+
+
+@rewrite("dequantize-below-moves", ops=_MOVES, stages=("integers",))
 def dequantize_below_moves(graph: Graph, node: Node) -> Patch | None:
     """move(DQ(x)) -> DQ(move(x)); several inputs (Concat) if they share scale and zero point."""
     if not _moves(node):
         return None
     found: list[Stored] = []
-    for v in node.inputs if node.op == "Concat" else node.inputs[:1]:
+    for v in _data(node):
         stored = dequantized(v)
         if stored is None or (found and stored.scaled != found[0].scaled):
             return None
@@ -79,10 +82,10 @@ def dequantize_below_moves(graph: Graph, node: Node) -> Patch | None:
     if node.op != "Gather" and all(s.value.is_constant for s in found):
         return None
     scaled = found[0].scaled
-    if node.op == "Pad":
-        q = _integer_value(node, scaled)
-        if q is None or not _exactly(node, scaled, q):
-            return None
+    if _pads_constant(node):
+        q = _quantized_padding(node, scaled)
+        if q is None or float(np.float32(q - scaled.zero_point) * np.float32(scaled.scale)) != _padding(node):
+            return None  # a number that the integers do not have
     patch = Patch(graph, f"DequantizeLinear below {node.op}", node, [s.node for s in found])
     moved = _on_integers(patch, node, [s.value for s in found], scaled)
     if moved is None:
@@ -93,26 +96,23 @@ def dequantize_below_moves(graph: Graph, node: Node) -> Patch | None:
     return patch
 
 
-@rewrite("shift-below-moves", ops=_ONE_INPUT, stages=("integers",))
+@rewrite("shift-below-moves", ops=_MOVES, stages=("integers",))
 def shift_below_moves(graph: Graph, node: Node) -> Patch | None:
     """move(u8(x)) of an i8 tensor x -> u8(move(x)), so that the change of type meets the one back."""
     if not _moves(node):
         return None
-    shifts = [producer(v, "Requantize") for v in (node.inputs if node.op == "Concat" else node.inputs[:1])]
+    shifts = [producer(v, "Requantize") for v in _data(node)]
     found = [s for s in shifts if s is not None and exact_shift(s) and s.outputs[0].dtype == "u8"]
     if not found or len(found) < len(shifts) or any(s.attrs != found[0].attrs for s in found):
         return None
     stored = [s.inputs[0] for s in found if s.inputs[0] is not None]
     inputs: list[Value | None] = [*stored, *(() if node.op == "Concat" else node.inputs[1:])]
-    if node.op == "Pad":
-        value = np.zeros((), np.uint8) if node.input(2) is None else array(node.input(2))
-        if value is None or node.attr("mode") != "constant":
-            return None
-        inputs += [None] * (3 - len(inputs))
+    padding = _padding(node) if _pads_constant(node) else 0.0
+    if padding is None:
+        return None
     patch = Patch(graph, f"u8 below {node.op}", node, found)
-    if node.op == "Pad":
-        assert value is not None
-        inputs[2] = patch.constant(f"{node.name}:value", (value.astype(np.int16) - 128).astype(np.int8))
+    if _pads_constant(node):
+        _set_padding(patch, node, inputs, int(padding) - 128)
     moved = patch.add_many(node.op, inputs, dict(node.attrs), len(node.outputs), node.name)
     for old, new in zip(node.outputs, moved):
         patch.replace(old, patch.add("Requantize", [new], dict(found[0].attrs)))
@@ -124,12 +124,12 @@ def quantize_above_moves(graph: Graph, node: Node) -> Patch | None:
     """Q(move(x)) -> move(Q(x)), into every input of a Concat."""
     scaled = quantizer(node)
     x = node.inputs[0]
-    move = producer(x, *_ONE_INPUT)
+    move = producer(x, *_MOVES)
     if scaled is None or move is None or x is None or len(move.outputs) != 1 or not only_use(graph, x):
         return None
     if not _moves(move):
         return None
-    data = [v for v in (move.inputs if move.op == "Concat" else move.inputs[:1]) if v is not None]
+    data = [v for v in _data(move) if v is not None]
     if not all(v.types and v.dtype == "f32" for v in data) or move.op in ("Expand", "Tile", "Gather", "GatherND"):
         return None
     patch = Patch(graph, f"QuantizeLinear above {move.op}", node, [move])

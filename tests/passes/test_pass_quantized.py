@@ -286,6 +286,31 @@ def test_movement_is_done_on_bytes() -> None:
     assert "Requantize" not in ops(graph)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.511, -9.0, np.inf])
+def test_padding_with_any_number(value: float) -> None:
+    """Quantized like everything else, also where no integer means it."""
+
+    def build(b: Q) -> Value:
+        return b.q(b("Pad", b.real(4, 30), b.ints(1, 2, 0, 3), b.scalar(value)), 0.02, 3)
+
+    only(folded(build, unit=0), "Pad")
+
+
+def test_number_without_an_integer_is_padded_in_floats() -> None:
+    def build(b: Q) -> Value:
+        return b("Pad", b.real(4, 30), b.ints(1, 2, 0, 3), b.scalar(0.511))
+
+    graph = folded(build, unit=0)
+    assert next(n for n in graph.nodes if n.op == "Pad").inputs[0].dtype == "f32"
+
+
+def test_mirrored_padding() -> None:
+    def build(b: Q) -> Value:
+        return b.q(b("Pad", b.real(4, 30), b.ints(1, 2, 0, 3), mode="reflect"), 0.02, 3)
+
+    only(folded(build, unit=0), "Pad")
+
+
 def test_concat_of_other_scales() -> None:
     def build(b: Q) -> Value:
         a, c = b.real(2, 5, 8), b.real(2, 5, 4, scale=0.05, zero=-30, name="r")
