@@ -16,6 +16,10 @@ set(EDGEC_ISA_ROWS
 
 # -ffp-contract=off: one rounding rule on every CPU; kernels ask for fma by name where they want it.
 set(EDGEC_KERNEL_FLAGS -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math)
+# Kernels are leaves that throw nothing; unwind tables for their many instances would be 45 KB of the library.
+if(NOT EDGEC_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  list(APPEND EDGEC_KERNEL_FLAGS -fno-exceptions -fno-unwind-tables -fno-asynchronous-unwind-tables)
+endif()
 if(EDGEC_SANITIZE)
   list(TRANSFORM EDGEC_KERNEL_FLAGS REPLACE "^-O3$" "-O1")  # instrumented -O3 takes nine times as long to compile
 endif()
