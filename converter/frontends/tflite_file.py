@@ -49,7 +49,7 @@ def import_schema() -> Any:
     return tflite
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Quantization:
     """real = (q - zero_point) * scale; `axis` counts only where there are several scales."""
 
@@ -57,9 +57,10 @@ class Quantization:
     zero_point: np.ndarray  # i64 [n]
     axis: int
 
-    def __eq__(self, other: object) -> bool:
+    def same(self, other: Quantization | None) -> bool:
+        """The same integers mean the same numbers."""
         return (
-            isinstance(other, Quantization)
+            other is not None
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
             and (self.axis == other.axis or self.scale.size == 1)
@@ -355,6 +356,12 @@ class _Reader:
                 found.setdefault(int(pair.TensorIndex()), self.text(pair, 4, "signature name"))
             maps.append(found)
         return Signature(self.text(definition, 8, "signature key"), int(number), maps[0], maps[1])
+
+
+def variable_name(options: Any) -> str:
+    """Of a VAR_HANDLE."""
+    parts = [(t or b"").decode("utf-8", "replace")[:200] for t in (options.Container(), options.SharedName())]
+    return "/".join(parts).strip("/").replace("\0", " ") or "variable"
 
 
 def _item_type(dtype: str, where: str) -> np.dtype[Any]:

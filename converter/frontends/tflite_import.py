@@ -22,7 +22,15 @@ from edgec.converter.frontends.onnx_inputs import BATCH_EXAMPLE, OTHER_EXAMPLE
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.shapes import InputShape, Symbol, bind_shapes, dims_text
 from edgec.converter.frontends.tflite_context import ComplexPair, TfliteContext
-from edgec.converter.frontends.tflite_file import DTYPES, QUANTIZED, Operator, SubGraph, Tensor, TfliteFile
+from edgec.converter.frontends.tflite_file import (
+    DTYPES,
+    QUANTIZED,
+    Operator,
+    SubGraph,
+    Tensor,
+    TfliteFile,
+    variable_name,
+)
 from edgec.converter.frontends.tflite_labels import appended_labels
 from edgec.converter.ir.graph import Graph, GraphError, Value
 
@@ -388,12 +396,6 @@ def outputs_of(graph: Graph, names: Sequence[str], values: Sequence[Any]) -> lis
             value.name = name  # reserved before
         result.append(value)
     return result
-
-
-def variable_name(options: Any) -> str:
-    """Of a VAR_HANDLE."""
-    parts = [(t or b"").decode("utf-8", "replace")[:200] for t in (options.Container(), options.SharedName())]
-    return "/".join(parts).strip("/").replace("\0", " ") or "variable"
 
 
 def assigned_variables(file: TfliteFile) -> set[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.tflite_context import TfliteContext
-from edgec.converter.frontends.tflite_import import variable_name
+from edgec.converter.frontends.tflite_file import variable_name
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Graph, GraphError, Value
 

@@ -87,15 +87,17 @@ def _undilated(c: TfliteContext, o: Any) -> tuple[Value, list[int], list[int]] |
         return None
     if output in frame.graph.outputs or len(before.inputs) != 3 or len(after[0].inputs) != 3:
         return None
-    known = [frame.graph.tensors[i].data for i in (*before.inputs[1:], *after[0].inputs[1:]) if i >= 0]
-    source = TfliteContext(c.tflite, frame, before, [frame.values.get(i) for i in before.inputs])
-    if len(known) != 4 or any(k is None or k.size != n for k, n in zip(known, (2, 4, 2, 4))):
+    places = [i for i in (*before.inputs[1:], *after[0].inputs[1:]) if i >= 0]
+    data = [frame.graph.tensors[i].data for i in places]
+    known = [d.reshape(-1) for d in data if d is not None]
+    if [k.size for k in known] != [2, 4, 2, 4]:
         return None
-    block, pads, crops = known[0], known[1] - known[3], known[3]  # type: ignore[index, operator]
-    if (known[0] != known[2]).any() or (block < 1).any() or (pads < 0).any() or crops is None:  # type: ignore[union-attr]
+    block, pads = known[0], known[1] - known[3]
+    if (block != known[2]).any() or (block < 1).any() or (pads < 0).any():
         return None
     frame.undilated.add(output)
-    return source.need(0), [int(b) for b in block], [int(p) for p in pads.reshape(2, 2).T.reshape(-1)]  # type: ignore[union-attr]
+    source = TfliteContext(c.tflite, frame, before, [frame.values.get(i) for i in before.inputs])
+    return source.need(0), [int(b) for b in block], [int(p) for p in pads.reshape(2, 2).T.reshape(-1)]
 
 
 @tflite_op("CONV_2D")
@@ -282,7 +284,7 @@ def fully_connected(c: TfliteContext) -> Value:
     depth = weight.shape[1]
     if not depth:
         raise BadFileError(f"{c.op} ({c.source}): weights of shape {list(weight.shape)}")
-    if not o.KeepNumDims() and x.rank != 2 or x.shape[-1] != depth:
+    if (not o.KeepNumDims() and x.rank != 2) or x.shape[-1] != depth:
         x = c.reshape(x, [-1, depth])
     x = c.operand(x, 1, [x.rank - 1])
     y = c.emit("MatMul", [x, weight, _row(c, c.bias(2, 0, 1))], {"transpose_b": 1})

@@ -364,8 +364,8 @@ def space_to_batch(c: TfliteContext) -> Value:
 @tflite_op("BATCH_TO_SPACE_ND")
 def batch_to_space(c: TfliteContext) -> Value:
     if c.operator.inputs[0] in c.frame.undilated:  # part of a convolution that is dilated by itself
-        same = c.need_tensor(0).quantization == c.out().quantization
-        return c.raw(0) if same else c.need(0)
+        q = c.need_tensor(0).quantization
+        return c.raw(0) if q is not None and q.same(c.out().quantization) else c.need(0)
     x, block = c.need(0), c.numbers(1, "the block shape")
     crops = np.array(c.numbers(2, "the crops")).reshape(-1, 2)
     n = len(block)

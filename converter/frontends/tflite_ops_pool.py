@@ -28,7 +28,7 @@ def _activated(c: TfliteContext, y: Value) -> Value:
 @tflite_op("AVERAGE_POOL_2D")
 def average_pool(c: TfliteContext) -> Value:
     q, y = c.need_tensor(0).quantization, c.out().quantization
-    if c.need_tensor(0).quantized and q is not None and y is not None and q == y and not q.per_channel:
+    if c.need_tensor(0).quantized and q is not None and q.same(y) and not q.per_channel:
         return _average_of_integers(c, q)
     return _activated(c, _pool(c, c.ranked(c.need(0), 4), "AvgPool2d"))
 

@@ -88,7 +88,8 @@ class TfliteReference:
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             place = Path(folder)
             (place / "model.tflite").write_bytes(self._content)
-            np.savez(place / "feeds.npz", **{str(self._indices[n]): np.asarray(values[n]) for n in self._inputs})
+            arrays: dict[str, Any] = {str(self._indices[n]): np.asarray(values[n]) for n in self._inputs}
+            np.savez(place / "feeds.npz", **arrays)
             request = {"package": self._package, "outputs": [int(i) for i in self._output_indices]}
             try:
                 run_child(__name__, request, place, LIMITS, "the source model")

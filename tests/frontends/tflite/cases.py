@@ -99,24 +99,26 @@ add("tanh", "MUL", [Feed(X), Feed(Y)], np.tanh(X * Y), "MulOptions", FusedActiva
 add("bool", "LOGICAL_AND", [Feed(B), Feed(Y > 0)], B & (Y > 0), exact=True)
 add("bool", "LOGICAL_OR", [Feed(B), Feed(Y > 0)], B | (Y > 0), exact=True)
 add("f32", "ADD_N", [Feed(X), Feed(X * 2), Feed(X * X)], X + X * 2 + X * X)
-I, J = np.array([7, -7, 7, -7, 6, -6, 0], i32), np.array([3, 3, -3, -3, 3, 3, 5], i32)
-add("i32", "FLOOR_DIV", [Feed(I), Feed(J)], I // J, exact=True)
-add("i32", "FLOOR_MOD", [Feed(I), Feed(J)], I % J, exact=True)
-add("f32", "FLOOR_DIV", [Feed(I.astype(f32)), Feed(J.astype(f32))], (I // J).astype(f32), exact=True)
+WHOLE, DIVISOR = np.array([7, -7, 7, -7, 6, -6, 0], i32), np.array([3, 3, -3, -3, 3, 3, 5], i32)
+add("i32", "FLOOR_DIV", [Feed(WHOLE), Feed(DIVISOR)], WHOLE // DIVISOR, exact=True)
+add("i32", "FLOOR_MOD", [Feed(WHOLE), Feed(DIVISOR)], WHOLE % DIVISOR, exact=True)
+add(
+    "f32", "FLOOR_DIV", [Feed(WHOLE.astype(f32)), Feed(DIVISOR.astype(f32))], (WHOLE // DIVISOR).astype(f32), exact=True
+)
 add(
     "f32",
     "FLOOR_MOD",
-    [Feed(I.astype(f32) + f32(0.5)), Feed(J.astype(f32))],
-    np.mod(I.astype(f32) + f32(0.5), J.astype(f32)),
+    [Feed(WHOLE.astype(f32) + f32(0.5)), Feed(DIVISOR.astype(f32))],
+    np.mod(WHOLE.astype(f32) + f32(0.5), DIVISOR.astype(f32)),
 )
-add("i32", "DIV", [Feed(I), Feed(J)], np.trunc(I / J).astype(i32), exact=True)
-add("i32", "ADD", [Feed(I), Feed(J)], I + J, exact=True)
-add("i32", "BITWISE_XOR", [Feed(I), Feed(J)], I ^ J, exact=True)
+add("i32", "DIV", [Feed(WHOLE), Feed(DIVISOR)], np.trunc(WHOLE / DIVISOR).astype(i32), exact=True)
+add("i32", "ADD", [Feed(WHOLE), Feed(DIVISOR)], WHOLE + DIVISOR, exact=True)
+add("i32", "BITWISE_XOR", [Feed(WHOLE), Feed(DIVISOR)], WHOLE ^ DIVISOR, exact=True)
 add(
     "i32",
     "RIGHT_SHIFT",
-    [Feed(I * 9), Feed(np.array([1, 2, 3, 1, 31, 40, 0], i32))],
-    (I * 9) >> np.array([1, 2, 3, 1, 31, 31, 0], i32),
+    [Feed(WHOLE * 9), Feed(np.array([1, 2, 3, 1, 31, 40, 0], i32))],
+    (WHOLE * 9) >> np.array([1, 2, 3, 1, 31, 31, 0], i32),
     exact=True,
 )
 _q = np.array([1, 1, -1, -1, 0, 0, 0.5, -2, 1e-3], f32), np.array([1, -1, 1, -1, 1, -1, 0, 0, -3], f32)
@@ -126,7 +128,7 @@ add("rows", "SELECT", [Feed(np.array([True, False])), Feed(X), Feed(X * 2)], np.
 add("broadcast", "SELECT_V2", [Feed(B), Feed(Y), Feed(f32(3).reshape(1))], np.where(B, Y, f32(3)), exact=True)
 for _d in ("int32", "bool", "float16", "int64", "uint8", "int8"):
     add(_d, "CAST", [Feed(np.abs(X) * 3)], (np.abs(X) * 3).astype(_d), "CastOptions", exact=True, InDataType=0)
-add("i32", "CAST", [Feed(I)], I.astype(f32), "CastOptions", exact=True, InDataType=2)
+add("i32", "CAST", [Feed(WHOLE)], WHOLE.astype(f32), "CastOptions", exact=True, InDataType=2)
 add("i32", "BITCAST", [Feed(X)], X.view(i32), exact=True)
 
 
@@ -141,8 +143,8 @@ def pads(size: int, k: int, s: int, d: int, same: bool) -> tuple[int, int, int]:
 def conv(
     x: np.ndarray, w: np.ndarray, b: Any, s: tuple[int, int], d: tuple[int, int], same: bool, group: int = 1
 ) -> np.ndarray:
-    """w [O, kh, kw, I/group]"""
-    n, h, wd, c = x.shape
+    """w [O, kh, kw, WHOLE/group]"""
+    n, h, wd, _ = x.shape
     o, kh, kw, per = w.shape
     oh, t, bo = pads(h, kh, s[0], d[0], same)
     ow, le, ri = pads(wd, kw, s[1], d[1], same)
@@ -172,7 +174,13 @@ for _k, _s, _d, _same in (
 ):
     _x, _b = normal(2, 9, 8, 6), normal(4)
     _w = normal(4, *_k, 6)
-    _o = dict(Padding=0 if _same else 1, StrideH=_s[0], StrideW=_s[1], DilationHFactor=_d[0], DilationWFactor=_d[1])
+    _o = {
+        "Padding": 0 if _same else 1,
+        "StrideH": _s[0],
+        "StrideW": _s[1],
+        "DilationHFactor": _d[0],
+        "DilationWFactor": _d[1],
+    }
     _label = f"{_k}s{_s}d{_d}{'same' if _same else 'valid'}".replace(" ", "")
     _n = _k[0] * _k[1] * 6
     add(_label, "CONV_2D", [Feed(_x), _w, _b], conv(_x, _w, _b, _s, _d, _same), "Conv2DOptions", terms=_n, **_o)
@@ -241,7 +249,13 @@ for _op, _kind in (("MAX_POOL_2D", "max"), ("AVERAGE_POOL_2D", "avg"), ("L2_POOL
         ((9, 8), (1, 1), False),
     ):
         _x = normal(2, 9, 8, 5)
-        _o = dict(Padding=0 if _same else 1, StrideH=_s[0], StrideW=_s[1], FilterHeight=_k[0], FilterWidth=_k[1])
+        _o = {
+            "Padding": 0 if _same else 1,
+            "StrideH": _s[0],
+            "StrideW": _s[1],
+            "FilterHeight": _k[0],
+            "FilterWidth": _k[1],
+        }
         add(
             f"{_k}s{_s}{_same}".replace(" ", ""),
             _op,
@@ -579,7 +593,7 @@ for _k, _s, _same, _out in (
 ):
     _x, _w, _b = normal(2, 4, 5, 3), normal(6, *_k, 3), normal(6)
     _sz = np.array([2, *_out, 6], i32)
-    _o = dict(Padding=0 if _same else 1, StrideH=_s[0], StrideW=_s[1])
+    _o = {"Padding": 0 if _same else 1, "StrideH": _s[0], "StrideW": _s[1]}
     _e = conv_transpose(_x, _w, _out, _s, _same)
     _label = f"{_k}s{_s}{_same}{_out}".replace(" ", "")
     add(_label, "TRANSPOSE_CONV", [_sz, _w, Feed(_x)], _e, "TransposeConvOptions", terms=60, **_o)

@@ -13,7 +13,7 @@ from tests.frontends.tflite.build import Model
 from tests.frontends.tflite.common import run
 
 EPS = np.finfo(np.float32).eps
-B, T, I, H, P = 2, 5, 3, 4, 6
+B, T, F, H, P = 2, 5, 3, 4, 6
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -32,7 +32,7 @@ class Weights:
         def some(*shape: int) -> np.ndarray:
             return rng.standard_normal(shape).astype(np.float32) * np.float32(0.5)
 
-        self.w: list[Any] = [some(H, I) for _ in range(4)]
+        self.w: list[Any] = [some(H, F) for _ in range(4)]
         self.r: list[Any] = [some(H, width) for _ in range(4)]
         self.p: list[Any] = [some(H) if peephole else None for _ in range(3)]
         self.b: list[Any] = [some(H) for _ in range(4)]
@@ -47,7 +47,7 @@ class Weights:
         return [*self.w, *self.r, *self.p, *self.b, self.proj, self.proj_bias]
 
     def loop(self, x: np.ndarray, cell_clip: float = 0, proj_clip: float = 0, reverse: bool = False) -> np.ndarray:
-        """x [T, B, I] -> [T, B, width], in f64."""
+        """x [T, B, F] -> [T, B, width], in f64."""
         h, c = np.zeros((x.shape[1], self.width)), np.zeros((x.shape[1], H))
         results = [np.zeros(0)] * len(x)
 
@@ -94,7 +94,7 @@ def sequence_lstm(w: Weights, time_major: bool, steps: int = T, batch: int = B, 
     m = Model()
     g = m.main
     order = [steps, batch] if time_major else [batch, steps]
-    x = g.input([*order, I])
+    x = g.input([*order, F])
     norm = places(g, w.norm) if any(n is not None for n in w.norm) else []
     inputs = [x, *places(g, w.tensors()), *states(g, batch, w.width), *norm]
     g.outputs = [g.tensor([*order, w.width])]
@@ -109,26 +109,26 @@ def sequence_lstm(w: Weights, time_major: bool, steps: int = T, batch: int = B, 
 @pytest.mark.parametrize("time_major", [False, True])
 def test_sequence_lstm(form: str, time_major: bool) -> None:
     w = Weights(3, **FORMS[form])
-    x = np.random.default_rng(4).standard_normal((T, B, I)).astype(np.float32)
+    x = np.random.default_rng(4).standard_normal((T, B, F)).astype(np.float32)
     (got,) = run(sequence_lstm(w, time_major), x if time_major else x.transpose(1, 0, 2))
     expected = w.loop(x)
     np.testing.assert_allclose(
-        got if time_major else got.transpose(1, 0, 2), expected, rtol=0, atol=(I + w.width) * T * EPS * 8
+        got if time_major else got.transpose(1, 0, 2), expected, rtol=0, atol=(F + w.width) * T * EPS * 8
     )
 
 
 def test_clips() -> None:
     w = Weights(3, projection=True)
-    x = np.random.default_rng(4).standard_normal((T, B, I)).astype(np.float32) * 4
+    x = np.random.default_rng(4).standard_normal((T, B, F)).astype(np.float32) * 4
     (got,) = run(sequence_lstm(w, True, CellClip=0.3, ProjClip=0.5), x)
     expected = w.loop(x, 0.3, 0.5)
     assert np.abs(expected).max() == 0.5
-    np.testing.assert_allclose(got, expected, rtol=0, atol=(I + P) * T * EPS * 8)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=(F + P) * T * EPS * 8)
 
 
 def test_one_step_at_a_time_keeps_its_state() -> None:
     w = Weights(3)
-    x = np.random.default_rng(4).standard_normal((T, 1, I)).astype(np.float32)
+    x = np.random.default_rng(4).standard_normal((T, 1, F)).astype(np.float32)
     made = edgec.convert(sequence_lstm(w, True, steps=1, batch=1).finish(), check=False)
     assert [s.name for s in made.inputs][1:] == ["h", "c"] and [s.name for s in made.outputs][1:] == ["new_h", "new_c"]
     stream = Session(made).stream()
@@ -136,16 +136,16 @@ def test_one_step_at_a_time_keeps_its_state() -> None:
     for t in range(T):
         result = stream(x[t : t + 1])
         got = result[0] if isinstance(result, (list, tuple)) else result
-        np.testing.assert_allclose(np.asarray(got)[0], expected[t], rtol=0, atol=(I + H) * T * EPS * 8)
+        np.testing.assert_allclose(np.asarray(got)[0], expected[t], rtol=0, atol=(F + H) * T * EPS * 8)
 
 
 @pytest.mark.parametrize("merge", [False, True])
 def test_bidirectional_lstm(merge: bool) -> None:
     forward, backward = Weights(5), Weights(6)
-    x = np.random.default_rng(7).standard_normal((T, B, I)).astype(np.float32)
+    x = np.random.default_rng(7).standard_normal((T, B, F)).astype(np.float32)
     m = Model()
     g = m.main
-    inputs = [g.input([T, B, I]), *places(g, forward.tensors()), *places(g, backward.tensors())]
+    inputs = [g.input([T, B, F]), *places(g, forward.tensors()), *places(g, backward.tensors())]
     inputs += [*states(g, B, H), *states(g, B, H), *[-1] * 9]
     g.outputs = [g.tensor([T, B, 2 * H])] if merge else [g.tensor([T, B, H]), g.tensor([T, B, H])]
     g.op(
@@ -154,35 +154,35 @@ def test_bidirectional_lstm(merge: bool) -> None:
     )  # fmt: skip
     got = run(m, x)
     expected = np.concatenate([forward.loop(x), backward.loop(x, reverse=True)], -1)
-    np.testing.assert_allclose(np.concatenate(got, -1), expected, rtol=0, atol=(I + H) * T * EPS * 8)
+    np.testing.assert_allclose(np.concatenate(got, -1), expected, rtol=0, atol=(F + H) * T * EPS * 8)
 
 
 def test_basic_lstm_cell() -> None:
     rng = np.random.default_rng(8)
-    x, h, c = (rng.standard_normal((B, n)).astype(np.float32) for n in (I, H, H))
-    w, b = rng.standard_normal((4 * H, I + H)).astype(np.float32), rng.standard_normal(4 * H).astype(np.float32)
+    x, h, c = (rng.standard_normal((B, n)).astype(np.float32) for n in (F, H, H))
+    w, b = rng.standard_normal((4 * H, F + H)).astype(np.float32), rng.standard_normal(4 * H).astype(np.float32)
     m = Model()
     g = m.main
-    inputs = [g.input([B, I]), g.input([B, H]), g.const(w), g.const(b), g.input([B, H])]
-    results = [g.tensor([B, H]), g.tensor([B, H]), g.tensor([B, I + H]), g.tensor([B, 4 * H])]
+    inputs = [g.input([B, F]), g.input([B, H]), g.const(w), g.const(b), g.input([B, H])]
+    results = [g.tensor([B, H]), g.tensor([B, H]), g.tensor([B, F + H]), g.tensor([B, 4 * H])]
     g.op("LSTM", inputs, results, "LSTMOptions", FusedActivationFunction=4, KernelType=1)
     g.outputs = results[:2]
     i, n, f, o = np.split(np.concatenate([x, h], -1).astype(np.float64) @ w.T + b, 4, -1)
     state = sigmoid(i) * np.tanh(n) + sigmoid(f) * c
     got = run(m, x, h, c)
     for a, e in zip(got, (sigmoid(o) * np.tanh(state), state)):
-        np.testing.assert_allclose(a, e, rtol=0, atol=(I + H) * EPS * 16)
+        np.testing.assert_allclose(a, e, rtol=0, atol=(F + H) * EPS * 16)
 
 
 @pytest.mark.parametrize("activation", ["RELU", "TANH"])
 def test_simple_recurrent_layers(activation: str) -> None:
     rng = np.random.default_rng(9)
-    w, r, b = (rng.standard_normal(s).astype(np.float32) * 0.5 for s in ((H, I), (H, H), (H,)))
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    w, r, b = (rng.standard_normal(s).astype(np.float32) * 0.5 for s in ((H, F), (H, H), (H,)))
+    x = rng.standard_normal((T, B, F)).astype(np.float32)
     apply, code = (lambda v: np.maximum(v, 0), 1) if activation == "RELU" else (np.tanh, 4)
     m = Model()
     g = m.main
-    inputs = [g.input([T, B, I]), g.const(w), g.const(r), g.const(b), g.tensor([B, H], variable=True)]
+    inputs = [g.input([T, B, F]), g.const(w), g.const(r), g.const(b), g.tensor([B, H], variable=True)]
     g.outputs = [g.tensor([T, B, H])]
     g.op(
         "UNIDIRECTIONAL_SEQUENCE_RNN",
@@ -196,40 +196,40 @@ def test_simple_recurrent_layers(activation: str) -> None:
     for step in x:
         h = apply(step @ w.T + h @ r.T + b)
         expected.append(h)
-    np.testing.assert_allclose(run(m, x)[0], np.stack(expected), rtol=0, atol=(I + H) * T * EPS * 16)
+    np.testing.assert_allclose(run(m, x)[0], np.stack(expected), rtol=0, atol=(F + H) * T * EPS * 16)
     m = Model()
     g = m.main
     g.outputs = [g.tensor([B, H])]
-    inputs = [g.input([B, I]), g.const(w), g.const(r), g.const(b), g.tensor([B, H], variable=True, name="state")]
+    inputs = [g.input([B, F]), g.const(w), g.const(r), g.const(b), g.tensor([B, H], variable=True, name="state")]
     g.op("RNN", inputs, g.outputs, "RNNOptions", FusedActivationFunction=code)
     session = Session(edgec.convert(m.finish(), check=False))
     stream = session.stream()
     for t in range(T):
         result = stream(x[t])
         got = result[0] if isinstance(result, (list, tuple)) else result
-        np.testing.assert_allclose(got, expected[t], rtol=0, atol=(I + H) * T * EPS * 16)
+        np.testing.assert_allclose(got, expected[t], rtol=0, atol=(F + H) * T * EPS * 16)
 
 
 def test_svdf_streams() -> None:
     rng = np.random.default_rng(10)
     units, rank, memory = 3, 2, 4
     filters = units * rank
-    feature, time = (rng.standard_normal(s).astype(np.float32) for s in ((filters, I), (filters, memory)))
+    feature, time = (rng.standard_normal(s).astype(np.float32) for s in ((filters, F), (filters, memory)))
     bias = rng.standard_normal(units).astype(np.float32)
     m = Model()
     g = m.main
     state = g.tensor([B, filters * memory], variable=True, name="memory")
     g.outputs = [g.tensor([B, units])]
     g.op(
-        "SVDF", [g.input([B, I]), g.const(feature), g.const(time), g.const(bias), state], g.outputs, "SVDFOptions",
+        "SVDF", [g.input([B, F]), g.const(feature), g.const(time), g.const(bias), state], g.outputs, "SVDFOptions",
         Rank=rank, FusedActivationFunction=1,
     )  # fmt: skip
     stream = Session(edgec.convert(m.finish(), check=False)).stream()
     past = np.zeros((B, filters, memory))
     for _ in range(6):
-        x = rng.standard_normal((B, I)).astype(np.float32)
+        x = rng.standard_normal((B, F)).astype(np.float32)
         past = np.concatenate([past[:, :, 1:], (x @ feature.T)[:, :, None]], 2)
         expected = np.maximum((past * time).sum(2).reshape(B, units, rank).sum(2) + bias, 0)
         result = stream(x)
         got = result[0] if isinstance(result, (list, tuple)) else result
-        np.testing.assert_allclose(got, expected, rtol=0, atol=I * filters * memory * EPS * 4)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=F * filters * memory * EPS * 4)
