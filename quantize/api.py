@@ -13,6 +13,8 @@ from edgec.model import Model
 
 Progress = Callable[[str, int, int], None]
 
+MOST_EVALUATED = 100_000
+
 
 @dataclass
 class Settings:
@@ -41,8 +43,11 @@ def run(source: Any, calibration: Any, convert: Mapping[str, Any], settings: Set
     from edgec.quantize.data import read_samples
     from edgec.quantize.preprocess import parse
     from edgec.quantize.quantizer import quantize_graph
+    from edgec.quantize.weight_only import shrink_weights
 
     model = as_model(source, convert)
+    if settings.weights is not None:
+        return shrink_weights(model, settings.weights, settings.group)
     if calibration is None:
         raise UsageError(
             "8-bit activations need calibration data: samples of what the model will see",
@@ -50,7 +55,15 @@ def run(source: Any, calibration: Any, convert: Mapping[str, Any], settings: Set
         )
     preprocess = parse(settings.preprocess) if settings.preprocess else None
     samples = read_samples(model, calibration, preprocess, settings.samples)
-    return quantize_graph(read(model), samples, settings, report=model.report)
+    evaluation, labels = None, None
+    if settings.evaluation is not None:
+        given = settings.evaluation
+        if isinstance(given, tuple) and len(given) == 2:
+            given, labels = given
+        evaluation = read_samples(model, given, preprocess, MOST_EVALUATED)
+        if labels is not None and len(labels) != len(evaluation):
+            raise UsageError(f"evaluation: {len(evaluation)} samples and {len(labels)} labels")
+    return quantize_graph(read(model), samples, settings, report=model.report, evaluation=evaluation, labels=labels)
 
 
 def as_model(source: Any, convert: Mapping[str, Any]) -> Model:

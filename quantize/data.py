@@ -42,7 +42,7 @@ def read_samples(model: Model, data: Any, preprocess: Preprocess | None = None, 
         if path.exists():
             return _file(model, path, limit)
         if isinstance(data, str) and _FUNCTION.fullmatch(data):
-            return read_samples(model, _function(data), preprocess, limit)
+            return read_samples(model, function(data), preprocess, limit)
         raise UsageError(f"calibration data: there is no '{data}'", hint="a folder, .npy, .npz or module:function")
     if callable(data):
         data = data()
@@ -61,7 +61,8 @@ def spread(count: int, limit: int) -> Iterator[int]:
     return (i * count // taken for i in range(taken))
 
 
-def _function(text: str) -> Callable[[], Any]:
+def function(text: str) -> Callable[..., Any]:
+    """The function that "module:function" names; the current folder is searched too. Raises UsageError."""
     module, _, name = text.partition(":")
     added = str(Path.cwd())
     sys.path.insert(0, added)

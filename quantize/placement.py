@@ -86,7 +86,7 @@ def shares_scale(node: Node) -> bool:
 
 def _matches(node: Node, patterns: Iterable[str]) -> bool:
     names = [node.name, *(v.name for v in node.outputs)]
-    return any(fnmatch.fnmatchcase(n, p) for p in patterns for n in names)
+    return any(n == p or fnmatch.fnmatchcase(n, p) for p in patterns for n in names)
 
 
 def _obstacle(node: Node) -> str:

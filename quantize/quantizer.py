@@ -18,23 +18,30 @@ from edgec.model import Model
 from edgec.quantize.algorithms.cross_layer_equalization import Change, equalize
 from edgec.quantize.algorithms.per_channel import channel_scales, round_nearest, with_room_for_bias
 from edgec.quantize.api import Settings
+from edgec.quantize.budget import ranking, search
 from edgec.quantize.clone import clone
 from edgec.quantize.data import spread
 from edgec.quantize.insert import QuantizedWeight, channel_axis, insert
 from edgec.quantize.layerwise import Fit, fit
+from edgec.quantize.metrics import metric
 from edgec.quantize.observers import OBSERVERS
 from edgec.quantize.observers.auto import SECONDS, affordable, choose
 from edgec.quantize.parameters import Range, Scale
 from edgec.quantize.placement import Placement, place
 from edgec.quantize.probe import Probe
+from edgec.quantize.report import document as make_document
+from edgec.quantize.report import macs_by_node
 from edgec.quantize.separate import DOT, separate
 from edgec.quantize.statistics import TensorStatistics, collect
+from edgec.session import Session
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[str, Array]
 
 # Samples for the measurement of ranges, and for the fit of rounding and biases, whose memory grows with them.
 PROBE_SAMPLES, FIT_SAMPLES = 16, 24
+# Samples on which outputs are compared, and rows of the report that the file itself keeps.
+REPORT_SAMPLES, STORED_LAYERS = 64, 8
 
 
 @dataclass
@@ -54,6 +61,7 @@ class Quantizer:
     scales: dict[str, Scale] = field(default_factory=dict)
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)  # by node name
     biases: dict[str, Array] = field(default_factory=dict)
+    saturated: list[str] = field(default_factory=list)  # nodes whose weight scale a large bias has widened
     fit: Fit = field(init=False)
 
     def tell(self, stage: str, done: int, total: int) -> None:
@@ -81,11 +89,12 @@ class Quantizer:
             model, self.samples, self.options.threads, lambda i, n: self.tell("calibrate", i, n), len(self.samples)
         )
 
-    def choose(self) -> None:
-        """Placement, ranges and scales, weights and biases."""
-        self.placement = place(self.graph, self.options.keep_float)
+    def choose(self, also_float: Sequence[str] = ()) -> None:
+        """Placement, ranges and scales, weights and biases; ranges that were measured once are kept."""
+        self.placement = place(self.graph, [*self.options.keep_float, *also_float])
+        self.ranges, self.scales, self.weights, self.biases = {}, {}, {}, {}
         probe = None
-        if self.options.method == "auto" and self.placement.tensors:
+        if self.options.method == "auto" and any(v.name not in self.methods for v in self.placement.leaders):
             probe = Probe(self.graph, self.placement, self.few(PROBE_SAMPLES), self.options.threads)
         leaders = self.placement.leaders
         if probe is not None:
@@ -97,7 +106,9 @@ class Quantizer:
                 name: _union(observer(self.statistics[v.name]) for v in members) for name, observer in OBSERVERS.items()
             }
             method = self.options.method
-            if probe is not None:
+            if leader.name in self.methods:
+                method = self.methods[leader.name]
+            elif probe is not None:
                 method = choose(probe, leader.name, proposals) if time.perf_counter() < deadline else "minmax"
             for v in members:
                 self.ranges[v.name], self.methods[v.name] = proposals[method], method
@@ -109,7 +120,10 @@ class Quantizer:
             x = node.inputs[0]
             assert x is not None
             scales = channel_scales(weight, axis, self.options.per_tensor)
-            scales = with_room_for_bias(scales, bias, float(self.scales[x.name].scale))
+            wide = with_room_for_bias(scales, bias, float(self.scales[x.name].scale))
+            if np.any(wide > scales):
+                self.saturated.append(node.name)
+            scales = wide
             self.weights[node.name] = round_nearest(weight, scales, axis)
             if bias is not None:
                 self.biases[node.name] = bias
@@ -176,11 +190,44 @@ def constants_of(node: Node) -> tuple[Array, Array | None]:
     return weight.data, None if bias is None else bias.data
 
 
+def reach(q: Quantizer, evaluation: Sequence[Feeds] | None, labels: Sequence[Any] | None) -> list[dict[str, Any]]:
+    """Returns layers to floating point until the metric is within `max_drop`; the trials."""
+    options = q.options
+    assert options.max_drop is not None
+    score = metric(options.metric)
+    data = list(evaluation) if evaluation else q.few(REPORT_SAMPLES)
+    exact = outputs(q.float_model, data)
+    ranked = ranking(q, Probe(q.graph, q.placement, q.few(4), options.threads), macs_by_node(q.float_model))
+
+    def evaluate(kept: Sequence[str]) -> float:
+        q.choose(kept)
+        q.refine()
+        return score(exact, outputs(Model.from_bytes(to_bytes(q.finished()[0])), data), labels)
+
+    kept, trials = search(
+        ranked, evaluate, score(exact, exact, labels), options.max_drop, lambda i, n: q.tell("search", i, n)
+    )
+    q.choose(kept)
+    q.refine()
+    for name in kept:
+        if name in q.placement.reasons:
+            q.placement.reasons[name] = "kept in floating point to stay within --max-drop"
+    return trials
+
+
+def outputs(model: Model, samples: Sequence[Feeds]) -> list[list[Array]]:
+    """All outputs of every sample."""
+    session = Session(model)
+    return [[np.array(o) for o in session.run(None, feeds)] for feeds in samples]
+
+
 def quantize_graph(
     graph: Graph,
     samples: Sequence[Feeds],
     options: Settings,
     report: Mapping[str, Any] | None = None,
+    evaluation: Sequence[Feeds] | None = None,
+    labels: Sequence[Any] | None = None,
 ) -> Model:
     """A float graph (as the converter's passes leave it) -> a quantized model."""
     start = time.perf_counter()
@@ -188,10 +235,20 @@ def quantize_graph(
     q.observe()
     q.choose()
     q.refine()
+    trials = reach(q, evaluation, labels) if q.options.max_drop is not None else []
     final, passes = q.finished()
-    document: dict[str, Any] = {**(report or {}), "quantization": {"seconds": round(time.perf_counter() - start, 3)}}
+    quantized = Model.from_bytes(to_bytes(final))
+    seen = list(evaluation) if evaluation else q.few(REPORT_SAMPLES)
+    result = make_document(q, quantized, seen, "evaluation data" if evaluation else "calibration data")
+    if trials:
+        result["search"] = trials
+    result["seconds"] = round(time.perf_counter() - start, 3)
+    document: dict[str, Any] = {**(report or {}), "quantization": result}
     document["operators"] = {**document.get("operators", {}), "after": passes.operators_after}
-    final.metadata["report"] = json.dumps(document)
+    # The file keeps the figures of the whole and the worst layers; the whole report is in the model's `report`.
+    worst = [{k: v for k, v in row.items() if k != "histogram"} for row in result["layers"][:STORED_LAYERS]]
+    small = {**result, "layers": worst, "float": result["float"][:STORED_LAYERS], "equalized": len(result["equalized"])}
+    final.metadata["report"] = json.dumps({"quantization": small}, separators=(",", ":"))
     return Model.from_bytes(to_bytes(final), report=document)
 
 

@@ -1,5 +1,5 @@
-"""Channels of very different range in one tensor share one scale: the small ones drown in its rounding. Scaling a channel where it
-is made and back where it is used changes nothing in floating point and everything in 8 bits.
+"""Channels of very different range in one tensor share one scale, and the small ones drown in its rounding. Scaling a channel
+where it is made and back where it is used changes nothing in floating point and everything in 8 bits.
 
 Which channels can be scaled follows from the graph: convolutions and products take any factor on either side; relu, pools,
 resizing and moves hand it on; sums and concatenations tie channels together; LayerNorm's scale and bias take it (the migration
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 # Share of the way from the ranges as they are (0) to equal ranges (1); the best by expected error is taken.
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# A family of tensors is touched only when the expected error falls below this share (6 dB): small gains are within the estimate's error.
+# A family of tensors is touched only when the expected error falls below this share (6 dB): less is within the estimate.
 WORTH = 0.25
 _LIMIT = 2.0**14
 # Channels smaller than this share of their tensor hold nothing but rounding of the float network.
@@ -150,11 +150,17 @@ def _constrain(classes: _Classes, tensors: Mapping[Value, Array], node: Node) ->
     ):
         classes.join(tensors[x], np.concatenate([tensors[v] for v in node.outputs]))
         return
-    if node.op in ("LayerNorm", "RMSNorm") and y in tensors and node.attr("axis") in (-1, y.rank - 1):
-        if all(v is None or v.is_constant for v in node.inputs[1:]):
-            _fix(classes, tensors, x)
-            return
+    if _scalable_norm(node) and y in tensors:
+        _fix(classes, tensors, x)
+        return
     _fix(classes, tensors, *node.inputs, *node.outputs)
+
+
+def _scalable_norm(node: Node) -> bool:
+    if node.op not in ("LayerNorm", "RMSNorm") or not node.outputs[0].types:
+        return False
+    last = node.attr("axis") in (-1, node.outputs[0].rank - 1)
+    return last and all(v is None or v.is_constant for v in node.inputs[1:])
 
 
 def _plain_dot(node: Node) -> bool:
