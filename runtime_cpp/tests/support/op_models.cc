@@ -34,6 +34,15 @@ class Builder {
     operands.push_back(w.constant("i" + std::to_string(operands.size()), values));
     return *this;
   }
+  Builder& quantized(Ints dims, DType dtype = DType::kI8) {
+    size_t bytes = dtype_size(dtype);
+    for (int64_t d : dims) bytes *= static_cast<size_t>(d);
+    std::vector<uint8_t> values(bytes);
+    for (size_t i = 0; i < bytes; ++i) values[i] = static_cast<uint8_t>(37 * i);
+    operands.push_back(
+        w.constant("q" + std::to_string(operands.size()), dtype, std::move(dims), values.data()));
+    return *this;
+  }
   Builder& scalar(int64_t value) {
     operands.push_back(w.constant("s" + std::to_string(operands.size()), DType::kI64, {}, &value));
     return *this;
@@ -209,6 +218,55 @@ void add_listed(const std::function<void(const std::string&, Builder)>& add) {
        Builder().x({3, 2, 4}).weights({1, 5, 4}).weights({1, 5, 5}).done("RNN", {{"hidden_size", 5}}, 2));
 }
 
+void add_quantized(const std::function<void(const std::string&, Builder)>& add) {
+  const Ints image = {1, 6, 5, 4}, two = {2, 2}, one = {1, 1, 1, 1};
+  const auto bytes = [](const Ints& dims) { return Builder().x(dims, DType::kI8); };
+  const std::vector<float> four(4, 0.5f), six(6, 0.25f);
+  add("QuantizedConv2d", bytes(image)
+                             .quantized({6, 3, 3, 4})
+                             .floats(six)
+                             .quantized({6}, DType::kI32)
+                             .done("QuantizedConv2d", {{"pads", one}, {"strides", two}, {"y_scale", 300.0}}));
+  add("QuantizedConv2d residual", bytes(image)
+                                      .quantized({4, 1, 1, 4})
+                                      .floats({1})
+                                      .absent()
+                                      .x(image, DType::kI8)
+                                      .done("QuantizedConv2d", {{"residual_scale", 0.5}, {"minimum", 0}}));
+  add("QuantizedConv2d depthwise", bytes(image)
+                                       .quantized({4, 3, 3, 1})
+                                       .floats(four)
+                                       .done("QuantizedConv2d", {{"group", 4}, {"pads", one}}));
+  add("QuantizedConv2d grouped", bytes(image)
+                                     .quantized({4, 3, 3, 2})
+                                     .floats(four)
+                                     .done("QuantizedConv2d", {{"group", 2}, {"to", "f32"}}));
+  add("QuantizedConvTranspose2d",
+      bytes(image)
+          .quantized({6, 3, 3, 4})
+          .floats(six)
+          .quantized({6}, DType::kI32)
+          .done("QuantizedConvTranspose2d", {{"strides", two}, {"output_padding", Ints{1, 0}}}));
+  add("QuantizedMatMul", bytes({2, 3, 4})
+                             .quantized({4, 6})
+                             .floats(six)
+                             .quantized({6}, DType::kI32)
+                             .done("QuantizedMatMul", {{"a_zero_point", -7}}));
+  add("QuantizedMatMul activations",
+      bytes({2, 3, 4})
+          .x({2, 5, 4}, DType::kI8)
+          .floats({1})
+          .done("QuantizedMatMul", {{"transpose_b", 1}, {"b_zero_point", 3}, {"to", "i32"}}));
+  add("QuantizedAvgPool2d",
+      bytes(image).done("QuantizedAvgPool2d", {{"kernel", Ints{2, 3}}, {"ceil_mode", 1}}));
+  add("QuantizedReduceMean", bytes(image).done("QuantizedReduceMean", {{"axes", Ints{1, 2}}}));
+  add("Lookup", bytes(image).quantized({256}).done("Lookup"));
+  add("Lookup per channel", bytes(image).quantized({4, 256}).done("Lookup"));
+  add("QuantizedSoftmax", bytes({3, 8}).quantized({256}, DType::kI32).done("QuantizedSoftmax"));
+  add("QuantizedLayerNorm", bytes({3, 4}).floats(four).floats(four).done("QuantizedLayerNorm"));
+  add("QuantizedResize", bytes(image).ints({1, 9, 3, 4}).done("QuantizedResize", {{"mode", "linear"}}));
+}
+
 bool prepares(const EdgeBytes& file) {
   std::shared_ptr<const Model> model;
   if (!Model::from_memory(file.data(), file.size(), true, LoadOptions{}, &model).ok()) return false;
@@ -225,13 +283,14 @@ std::vector<OpModel> op_models() {
     if (prepares(file)) models.push_back({name, std::move(file)});
   };
   add_listed(add);
+  add_quantized(add);
   add_control_flow(add);
   for (const auto& op : Registry::instance().all()) {
     const bool listed = std::any_of(models.begin(), models.end(), [&](const OpModel& m) {
       return m.name == op->name || m.name.compare(0, op->name.size() + 1, op->name + " ") == 0;
     });
     if (listed || op->min_inputs() > 4) continue;
-    for (DType dtype : {DType::kF32, DType::kI32, DType::kBool, DType::kI64}) {
+    for (DType dtype : {DType::kF32, DType::kI32, DType::kBool, DType::kI64, DType::kI8}) {
       Builder b;
       // The last operand broadcasts where the operator can; all alike where it cannot.
       for (int i = 0; i < std::max(op->min_inputs(), 1); ++i) b.x({2, 3, 4, 5}, dtype);
