@@ -99,12 +99,3 @@ class CaffeContext(LayerContext):
                 f"its {what} is {blob.shape} ({blob.size} values) in {self.weights.file}, expected {list(shape)}"
             )
         return blob.array().reshape(shape)
-
-    def blob_size(self, index: int, otherwise: int) -> int:
-        """Number of values of blob `index`; `otherwise` with random weights."""
-        if self.weights.generator is not None:
-            return otherwise
-        blobs = self._blobs()
-        if index >= len(blobs):
-            raise self.bad(f"{self.weights.file} has {len(blobs)} blobs for it, expected at least {index + 1}")
-        return blobs[index].size
