@@ -63,10 +63,6 @@ _encoder(
     downsampling_rate=4,
     num_hash_buckets=64,
 )
-_encoder(
-    "reformer", "ReformerModel", attn_layers=["local", "local"], axial_pos_embds=False, local_attn_chunk_length=4,
-    feed_forward_size=96, attention_head_size=16, is_decoder=False, max_position_embeddings=64,
-)  # fmt: skip
 
 
 def _decoder(name: str, model: str, **options: object) -> None:
@@ -104,10 +100,6 @@ _decoder("mixtral", "MixtralForCausalLM", num_local_experts=4, **GROUPED)
 _decoder("mamba", "MambaForCausalLM", state_size=8)
 _decoder("rwkv", "RwkvForCausalLM", attention_hidden_size=64, context_length=32)
 _decoder("phi3", "Phi3ForCausalLM", **GROUPED)
-_decoder("gemma3", "Gemma3ForCausalLM", head_dim=16, sliding_window=8, **GROUPED)
-_decoder("olmo2", "Olmo2ForCausalLM", **GROUPED)
-_decoder("cohere", "CohereForCausalLM", **GROUPED)
-_decoder("nemotron", "NemotronForCausalLM", **GROUPED)
 _decoder("codegen", "CodeGenForCausalLM", n_embd=64, n_layer=2, n_head=4, rotary_dim=8)
 _decoder("mpt", "MptForCausalLM", d_model=64, n_heads=4, n_layers=2, max_seq_len=64)
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
@@ -214,8 +206,6 @@ def _translator(name: str, model: str, **options: object) -> None:
 
 
 _translator("pegasus", "PegasusModel")
-_translator("m2m100", "M2M100Model")
-_translator("pegasus_x", "PegasusXModel", num_global_tokens=4, block_size=4)
 
 
 @architecture("layoutlmv3", "transformers")

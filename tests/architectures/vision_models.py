@@ -247,11 +247,8 @@ _vision("dinov3", "DINOv3ViTModel", **PATCHES)
 _vision("dinov3_convnext", "DINOv3ConvNextModel", hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1])
 _vision("blip_vision", "BlipVisionModel", **PATCHES)
 _vision("aimv2_vision", "Aimv2VisionModel", **PATCHES)
-_vision(
-    "swin2sr", "Swin2SRForImageSuperResolution", 32, **{**SHIFTED, "image_size": 32, "num_heads": [2, 2]}, upscale=2
-)
-_vision("maskformer_swin", "MaskFormerSwinModel", **SHIFTED)
-_vision("eomt", "EomtForUniversalSegmentation", num_queries=6, num_blocks=1, **PATCHES)
+_vision("swin2sr", "Swin2SRForImageSuperResolution", 32, image_size=32, embed_dim=24, depths=[2, 2], num_heads=[2, 2],
+        window_size=4, upscale=2)  # fmt: skip
 _vision("hgnet_v2", "HGNetV2ForImageClassification", stem_channels=[3, 8, 16], stage_in_channels=[16, 16, 32, 32],
         stage_mid_channels=[8, 16, 16, 16], stage_out_channels=[16, 32, 32, 48], stage_num_blocks=[1, 1, 1, 1],
         embedding_size=16, hidden_sizes=[16, 32, 32, 48], depths=[1, 1, 1, 1])  # fmt: skip
@@ -273,7 +270,6 @@ def _video(name: str, model: str, **options: object) -> None:
 
 _video("timesformer", "TimesformerModel")
 _video("videomae", "VideoMAEForVideoClassification")
-_video("vivit", "VivitModel", tubelet_size=[2, 16, 16])
 
 
 @architecture("mask2former", "transformers")
