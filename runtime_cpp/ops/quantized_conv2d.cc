@@ -197,13 +197,14 @@ Status prepare(PrepareContext& ctx) {
                    kernels.kr);
     if (step->rows.contiguous)
       product.packing = quantized_packing(kernels, n, channels * g.kernel_width, g.kernel_height);
-    const auto bytes = static_cast<size_t>(step->rows.padding_size());
+    // A group may be read whole where the row ends within it.
+    const auto bytes = static_cast<size_t>(step->rows.padding_size() + kernels.kr);
     auto* padding = static_cast<uint8_t*>(ctx.allocate_packed(bytes));
     if (padding == nullptr) return ctx.out_of_memory(bytes);
     std::memset(padding, zero, bytes);
     step->rows.padding = padding;
     product.max_taps = g.taps();
-    product.patch_bytes = step->rows.patch_size(kernels.mr);
+    product.patch_bytes = step->rows.patch_size(kernels.mr) + kernels.kr;
   }
   quantized_plan(&product, static_cast<int>((ctx.threads() + step->products - 1) / step->products));
 

@@ -145,9 +145,11 @@ Status prepare(PrepareContext& ctx) {
       step->phases.push_back(std::move(p));
     }
   const int32_t zero = zero_point_of(ctx, "x") + kernels.excess;
-  auto* padding = static_cast<uint8_t*>(ctx.allocate_packed(static_cast<size_t>(g.group_channels)));
-  if (padding == nullptr) return ctx.out_of_memory(static_cast<size_t>(g.group_channels));
-  std::memset(padding, zero, static_cast<size_t>(g.group_channels));
+  // A group may be read whole where the channels end within it.
+  const auto padding_bytes = static_cast<size_t>(g.group_channels + kernels.kr);
+  auto* padding = static_cast<uint8_t*>(ctx.allocate_packed(padding_bytes));
+  if (padding == nullptr) return ctx.out_of_memory(padding_bytes);
+  std::memset(padding, zero, padding_bytes);
   step->padding = padding;
   bool fresh = false;
   // The phases follow from these.

@@ -142,6 +142,10 @@ void quantized_run(const QuantizedProduct& product, const QuantizedOperands& o, 
         tile.k = packing.k;
         for (int i = 0; i < rows; ++i) pointers[i] = o.a + (height.first + i) * o.a_pitch;
       }
+      // Where the bytes behind every row may be read, whole groups spare the kernels the partial ones.
+      const int64_t padded = ceil_div(tile.k, packing.kr) * packing.kr;
+      if (padded != tile.k && *std::max_element(pointers, pointers + tile.taps * rows) + padded <= o.a_end)
+        tile.k = padded;
       tile.height = rows;
       tile.skip = static_cast<int>(m - height.first);
       tile.rows = height.rows;
