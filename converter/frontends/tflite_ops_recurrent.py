@@ -71,7 +71,13 @@ def _need(c: TfliteContext, value: Value | None, what: str) -> Value:
 
 
 def _plain_lstm(
-    c: TfliteContext, x: Value, cell: Cell, start: tuple[Value, Value] | None, activation: str, reverse: bool
+    c: TfliteContext,
+    x: Value,
+    cell: Cell,
+    start: tuple[Value, Value] | None,
+    activation: str,
+    clip: float,
+    reverse: bool,
 ) -> list[Value]:
     """The IR's LSTM over x [T, B, I]: output [T, B, H], last h and c [B, H]."""
     order = (0, 3, 1, 2)  # of the file's gates
@@ -102,7 +108,7 @@ def _plain_lstm(
         raise Unsupported(f"an LSTM with the activation {activation}")
     attrs = {
         "hidden_size": hidden, "direction": "reverse" if reverse else "forward", "input_forget": int(cell.coupled),
-        "activations": f"Sigmoid,{inner},{inner}",
+        "activations": f"Sigmoid,{inner},{inner}", "cell_clip": max(clip, 0.0),
     }  # fmt: skip
     y, h, state = c.emit_many("LSTM", [x, w, r, c.unsqueeze(bias, [0]), None, *states, peepholes], attrs, 3)
     return [c.squeeze(y, [1]), c.squeeze(h, [0]), c.squeeze(state, [0])]
@@ -162,9 +168,9 @@ def _lstm(
     clips: tuple[float, float], reverse: bool = False, aux: Value | None = None,
 ) -> list[Value]:  # fmt: skip
     """[output [T, B, H], last h, last state] of x [T, B, I]."""
-    simple = cell.projection is None and all(n is None for n in cell.norm) and not clips[0] and aux is None
+    simple = cell.projection is None and all(n is None for n in cell.norm) and aux is None
     if simple and ACTIVATIONS.get(activation) in ("TANH", "RELU"):
-        return _plain_lstm(c, x, cell, start, ACTIVATIONS[activation], reverse)
+        return _plain_lstm(c, x, cell, start, ACTIVATIONS[activation], clips[0], reverse)
     steps = x.shape[0]
     if steps is None or steps > MAX_STEPS:
         raise Unsupported(f"an LSTM with projection or normalisation over {steps or 'an open number of'} steps")

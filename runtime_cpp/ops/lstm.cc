@@ -28,6 +28,7 @@ class LstmStep final : public RecurrentStep {
     EDGEC_TRY(read_recurrent_shape(ctx, 4, &shape));
     EDGEC_TRY(read_activations(ctx, ctx.isa(), 3, shape.directions, &activations_));
     clip_ = ctx.attr_float("clip");
+    cell_clip_ = ctx.attr_float("cell_clip");
     input_forget_ = ctx.attr_bool("input_forget");
     return RecurrentStep::prepare(ctx, shape, false, false, 1);
   }
@@ -82,6 +83,7 @@ class LstmStep final : public RecurrentStep {
     rows_.apply(rows_.mul, c, forget, c, n);
     rows_.apply(rows_.mul, candidate, input, candidate, n);
     rows_.apply(rows_.add, c, candidate, c, n);
+    rows_.limit(c, cell_clip_, n);
     if (peephole != nullptr || input_forget_) {
       if (peephole != nullptr) look(peephole + n, c, output, row.xw);
       rows_.limit(output, clip_, n);
@@ -99,7 +101,7 @@ class LstmStep final : public RecurrentStep {
   size_t row_bytes() const { return static_cast<size_t>(s_.hidden) * sizeof(float); }
 
   std::vector<RowActivation> activations_;
-  float clip_ = 0;
+  float clip_ = 0, cell_clip_ = 0;
   bool input_forget_ = false;
 };
 
@@ -128,6 +130,7 @@ EDGEC_REGISTER(lstm) {
       .optional_output("Y_c", "the last cell state, like initial_h");
   add_recurrent_schema(op, "Sigmoid,Tanh,Tanh")
       .attr("input_forget", 0, "1: the forget gate is 1 - the input gate")
+      .attr("cell_clip", 0.0, "limit of the magnitude of the cell state (TensorFlow Lite); 0: none")
       .infer(infer)
       .prepare(prepare);
 }
