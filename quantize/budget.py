@@ -11,20 +11,50 @@ if TYPE_CHECKING:
     from edgec.quantize.probe import Probe
     from edgec.quantize.quantizer import Quantizer
 
+# What makes at least this share of the remaining error stays in floating point, while all of that does at most this share of
+# the multiply-adds.
+BARGAIN_ERROR, BARGAIN_WORK = 0.25, 0.025
+# Errors below 50 dB trouble nobody.
+NOTHING = 1e-5
+
 
 def ranking(q: Quantizer, probe: Probe, macs: Mapping[str, int]) -> list[list[str]]:
     """Groups of nodes that read tensors of one scale, worst first: error of that scale alone per square root of work.
 
     A tensor returns to floating point only when everything that reads it does, so the unit is the scale, not the layer.
     """
+    rows = [(error / (1 + work) ** 0.5, names) for error, work, names in _costs(q, probe, macs)]
+    return [names for _, names in sorted(rows, key=lambda r: -r[0])]
+
+
+def bargains(q: Quantizer, probe: Probe, macs: Mapping[str, int]) -> dict[str, str]:
+    """Nodes that cost much accuracy and hardly any time, and why each is better kept in floating point."""
+    total = max(1, sum(macs.values()))
+    rows = sorted(_costs(q, probe, macs), key=lambda r: -r[0])
+    rest, spent = sum(r[0] for r in rows), 0.0
+    found: dict[str, str] = {}
+    for error, work, names in rows:
+        share = error / rest if rest > 0 else 0.0
+        if share < BARGAIN_ERROR:
+            break
+        if spent + work / total > BARGAIN_WORK or error < NOTHING:
+            continue
+        spent += work / total
+        rest -= error
+        text = f"in 8 bits it makes {share:.0%} of the error and does {work / total:.1%} of the work"
+        found |= dict.fromkeys(names, text)
+    return found
+
+
+def _costs(q: Quantizer, probe: Probe, macs: Mapping[str, int]) -> list[tuple[float, int, list[str]]]:
+    """Per scale: the outputs' error from it alone, and multiply-adds and names of the nodes that read its tensors."""
     rows = []
     for leader in q.placement.leaders:
         members = set(q.placement.members(leader))
         nodes = [n for n in q.graph.nodes if n in q.placement.nodes and any(v in members for v in data_inputs(n))]
         work = sum(macs.get(n.name, 0) for n in nodes)
-        error = probe.error({leader.name: q.scales[leader.name]})
-        rows.append((error / (1 + work) ** 0.5, [n.name for n in nodes]))
-    return [names for _, names in sorted(rows, key=lambda r: -r[0])]
+        rows.append((probe.error({leader.name: q.scales[leader.name]}), work, [n.name for n in nodes]))
+    return rows
 
 
 def search(

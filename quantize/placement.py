@@ -136,9 +136,11 @@ def _not_worth(graph: Graph, node: Node, chosen: set[Node]) -> str:
         return "only floating-point operators and outputs read it"
     if shares_scale(node):
         return ""
-    producers = [v.producer for v in data_inputs(node) if v.producer is not None]
-    if not any(p in chosen for p in producers):
-        return "only floating-point operators feed it"
+    inputs = [v for v in data_inputs(node) if not v.is_constant]
+    if not all(v.producer is None or v.producer in chosen for v in inputs):
+        return "a floating-point operator feeds it"
+    if all(v.producer is None for v in inputs):
+        return "only inputs of the model feed it"
     return ""
 
 

@@ -18,7 +18,7 @@ from edgec.model import Model
 from edgec.quantize.algorithms.cross_layer_equalization import Change, equalize
 from edgec.quantize.algorithms.per_channel import channel_scales, round_nearest, with_room_for_bias
 from edgec.quantize.api import Settings
-from edgec.quantize.budget import ranking, search
+from edgec.quantize.budget import bargains, ranking, search
 from edgec.quantize.clone import clone
 from edgec.quantize.data import spread
 from edgec.quantize.insert import QuantizedWeight, channel_axis, insert
@@ -31,7 +31,7 @@ from edgec.quantize.placement import Placement, place
 from edgec.quantize.probe import Probe
 from edgec.quantize.report import document as make_document
 from edgec.quantize.report import macs_by_node
-from edgec.quantize.separate import DOT, separate
+from edgec.quantize.separate import DOT, expand_weights, separate
 from edgec.quantize.statistics import TensorStatistics, collect
 from edgec.session import Session
 
@@ -61,6 +61,7 @@ class Quantizer:
     scales: dict[str, Scale] = field(default_factory=dict)
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)  # by node name
     biases: dict[str, Array] = field(default_factory=dict)
+    bargains: dict[str, str] = field(default_factory=dict)  # nodes in floating point by their own choice -> why
     saturated: list[str] = field(default_factory=list)  # nodes whose weight scale a large bias has widened
     fit: Fit = field(init=False)
 
@@ -70,6 +71,7 @@ class Quantizer:
             self.options.progress(stage, done, total)
 
     def __post_init__(self) -> None:
+        expand_weights(self.graph)
         separate(self.graph)
         unique_node_names(self.graph)
 
@@ -91,6 +93,18 @@ class Quantizer:
 
     def choose(self, also_float: Sequence[str] = ()) -> None:
         """Placement, ranges and scales, weights and biases; ranges that were measured once are kept."""
+        first = not self.methods
+        probe = self._choose_ranges([*also_float, *self.bargains])
+        if first and probe is not None:
+            self.bargains = bargains(self, probe, macs_by_node(self.float_model))
+            if self.bargains:
+                self._choose_ranges([*also_float, *self.bargains])
+        for name, reason in self.bargains.items():
+            if name in self.placement.reasons:
+                self.placement.reasons[name] = reason
+        self._choose_weights()
+
+    def _choose_ranges(self, also_float: Sequence[str]) -> Probe | None:
         self.placement = place(self.graph, [*self.options.keep_float, *also_float])
         self.ranges, self.scales, self.weights, self.biases = {}, {}, {}, {}
         probe = None
@@ -114,6 +128,9 @@ class Quantizer:
                 self.ranges[v.name], self.methods[v.name] = proposals[method], method
             self.tell("ranges", i + 1, len(leaders))
         self.scales = {name: Scale.of(r) for name, r in self.ranges.items()}
+        return probe
+
+    def _choose_weights(self) -> None:
         for node in self.dots():
             weight, bias = constants_of(node)
             axis = channel_axis(node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgec import _core
 from edgec.converter.ir.graph import Graph, Node, Value
 
 DOT = ("Conv2d", "ConvTranspose2d", "MatMul")
@@ -30,6 +31,17 @@ _OPERATORS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "mish": ("Mish", (), {}),
     "prelu": ("PRelu", (), {}),
 }
+
+
+def expand_weights(graph: Graph) -> None:
+    """Weights that were stored in 8 bits, with activations in floating point, become f32 constants: they get new scales."""
+    for node in graph.nodes:
+        if node.op != "DequantizeLinear" or not all(v is None or v.is_constant for v in node.inputs):
+            continue
+        arrays = [None if v is None else v.data for v in node.inputs]
+        (real,) = _core.evaluate(node.op, node.attrs, arrays, 1)
+        graph.replace_uses(node.outputs[0], graph.constant(f"{node.outputs[0].name}:f32", real))
+        graph.remove(node)
 
 
 def separate(graph: Graph) -> None:
