@@ -70,6 +70,7 @@ def load_all() -> None:
         tflite_ops_elementwise,
         tflite_ops_indexing,
         tflite_ops_layout,
+        tflite_ops_mediapipe,
         tflite_ops_pool,
         tflite_ops_recurrent,
         tflite_ops_reduce,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -214,3 +216,25 @@ def test_detection_post_processing(regular: bool, per_box: int) -> None:
     for a, b in zip(got, expected):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=0, atol=64 * np.finfo(f32).eps)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (4, 2), (3, 1)])
+def test_transposed_convolution_of_mediapipe(kernel: int, stride: int) -> None:
+    """The same as TRANSPOSE_CONV with the output size of SAME padding, and a bias."""
+    rng = np.random.default_rng(13)
+    x, w = rng.standard_normal((1, 4, 5, 3)).astype(f32), rng.standard_normal((6, kernel, kernel, 3)).astype(f32)
+    b, out = rng.standard_normal(6).astype(f32), [1, 4 * stride, 5 * stride, 6]
+    results = []
+    for custom in (True, False):
+        m = Model()
+        g = m.main
+        place, weight, bias, y = g.input(x.shape), g.const(w), g.const(b), g.tensor(out)
+        if custom:
+            raw = struct.pack("<iii", 1, stride, stride)
+            g.outputs = g.op("Convolution2DTransposeBias", [place, weight, bias], [y], custom_options=raw)
+        else:
+            inputs = [g.const(np.array(out, i32)), weight, place, bias]
+            options = {"Padding": 0, "StrideW": stride, "StrideH": stride}
+            g.outputs = g.op("TRANSPOSE_CONV", inputs, [y], "TransposeConvOptions", **options)
+        results.append(run(m, x)[0])
+    np.testing.assert_array_equal(results[0], results[1])
