@@ -47,6 +47,8 @@ def _reason(node: Node) -> str:
         return ""
     if not any(c.op == "QuantizeLinear" for v in node.outputs for c in v.consumers):
         return "its result is not quantized"
+    if any(len(v.consumers) > 1 for v in node.outputs):
+        return "floats need its result as well"
     if node.op not in _FOLDABLE:
         return f"{node.op} has no integer operator"
     if len(activations) < sum(v is not None and v.data is None for v in node.inputs):

@@ -158,9 +158,9 @@ def test_random_network(seed: int) -> None:
     for name, value in expected.items():
         assert got[name].shape == value.shape and got[name].dtype == value.dtype
         spread = float(np.ptp(value)) or 1.0
-        # A unit is 1/255 of the range; nine layers pass on what one of them rounds the other way.
+        # A unit is 1/255 of the range. Few numbers are rounded the other way, but layers behind them pass that on.
         error = float(np.sqrt(np.mean((got[name] - value) ** 2))) / spread
-        assert error < 8 / 255, f"seed {seed}: {name} differs by {error:.4f} of its range; {ops(after.graph)}"
+        assert error < 1.5 / 255, f"seed {seed}: {name} differs by {error:.4f} of its range; {ops(after.graph)}"
     again = optimize(after.graph, strict=True)
     assert not again.refused and not again.repeating
     for name, value in run(after.graph, before.feeds).items():
