@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgec.converter.errors import BadFileError, InvalidArgumentError, UnsafeFileError, UnsupportedError
+from edgec.converter.errors import BadFileError, InvalidArgumentError, ResourceError, UnsafeFileError, UnsupportedError
 from edgec.converter.frontends.tensorflow_program import Port, Program, Traced, argument_name
 from edgec.converter.frontends.tensorflow_scan import Node, refuse_dangerous
 
+# How long a graph with loops may run to be compared with: one without an end must not hold the user up.
+RUN_SECONDS = 4
+_LOOPS = {"While", "StatelessWhile", "Enter", "PartitionedCall", "StatefulPartitionedCall"}
 # What a training script leaves at the front of a graph; its outputs are where the network begins.
 _FEEDS = ("Placeholder", "PlaceholderV2", "IteratorGetNext", "PlaceholderWithDefault", "OneShotIterator")
 _NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "Identity_", "Print", "SaveV2"}
@@ -381,5 +385,20 @@ class TracedGraph:
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         import tensorflow as tf
 
+        seconds = 0.0 if _LOOPS & {n.op for n in self.definition.node} else None
         with tf.compat.v1.Session(graph=self._graph) as session:
-            return [np.asarray(r) for r in session.run(self._results, dict(zip(self._arguments, arrays)))]
+            while True:
+                seconds = seconds if seconds is None else 2 * seconds + RUN_SECONDS
+                options = tf.compat.v1.RunOptions(timeout_in_ms=0 if seconds is None else int(1000 * seconds))
+                begin = time.process_time()
+                try:
+                    results = session.run(self._results, dict(zip(self._arguments, arrays)), options=options)
+                    break
+                except tf.errors.DeadlineExceededError:
+                    if time.process_time() - begin < RUN_SECONDS / 2:  # a busy machine: the run hardly got anywhere
+                        continue
+                    raise ResourceError(
+                        f"TensorFlow itself does not finish one run of the model in {seconds:.0f} s",
+                        hint="a loop without an end? --no-check converts it without running it",
+                    ) from None
+        return [np.asarray(r) for r in results]

@@ -19,7 +19,8 @@ _META_GRAPHS = 2
 _META_INFO, _META_GRAPH, _META_SIGNATURES, _INFO_TAGS = 1, 2, 5, 4
 _GRAPH_NODE, _GRAPH_LIBRARY, _LIBRARY_FUNCTION, _FUNCTION_SIGNATURE, _FUNCTION_NODE, _OPDEF_NAME = 1, 2, 1, 1, 3, 1
 _NODE_NAME, _NODE_OP, _NODE_INPUT, _NODE_ATTR, _ATTR_TENSOR = 1, 2, 3, 5, 8
-_TENSOR_SHAPE, _SHAPE_DIM, _DIM_SIZE = 2, 2, 1
+_TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT, _TENSOR_INTS, _TENSOR_INT64S = 1, 2, 4, 7, 10
+_SHAPE_DIM, _DIM_SIZE = 2, 1
 
 MAX_FILE = 1 << 31  # protobuf's own limit
 MAX_NODES = 2_000_000
@@ -78,6 +79,12 @@ _DANGEROUS = {
     "XlaRecv": "uses the network",
     "XlaSend": "uses the network",
 }
+# Operators whose result is as large as a constant input says, and which input that is.
+_GROWING = {
+    "Fill": 0, "BroadcastTo": 1, "Tile": 1, "Range": 1, "OneHot": 1, "LinSpace": 2, "Pad": 1, "PadV2": 1, "MirrorPad": 1,
+    "ResizeBilinear": 1, "ResizeNearestNeighbor": 1, "ResizeBicubic": 1, "ResizeArea": 1, "RandomUniform": 0,
+    "RandomStandardNormal": 0, "TruncatedNormal": 0, "TensorListReserve": 1, "Empty": 0, "ScatterNd": 2,
+}  # fmt: skip
 VARIABLE_FILES = {
     "Save", "SaveV2", "SaveSlices", "Restore", "RestoreV2", "RestoreSlice", "ShardedFilename", "ShardedFilespec",
     "MergeV2Checkpoints",
@@ -92,6 +99,7 @@ class Node:
     op: str
     inputs: list[str]
     function: str = ""
+    numbers: tuple[int, ...] = ()  # of a small integer constant
 
     @property
     def place(self) -> str:
@@ -150,6 +158,7 @@ def read_saved_model(folder: Path) -> list[GraphFacts]:
     if not result:
         raise BadFileError(f"{file} holds no graph")
     for facts in result:
+        _refuse_growth(facts, str(folder))
         refuse_dangerous(str(folder), facts.nodes, variable_files=True)
     variables = folder / "variables"
     needs = any(n.op == "VarHandleOp" or n.op in ("VariableV2", "Variable") for f in result for n in f.nodes)
@@ -180,6 +189,7 @@ def read_frozen_graph(file: Path) -> GraphFacts:
         if _is_saved_model(data):
             raise BadFileError(f"{file} is the graph of a SavedModel", hint="name its folder instead")
         raise BadFileError(f"{file} holds no TensorFlow graph")
+    _refuse_growth(facts, str(file))
     refuse_dangerous(str(file), facts.nodes, variable_files=False)
     variables = [n.name for n in facts.nodes if n.op in ("VarHandleOp", "VariableV2", "Variable")]
     if variables:
@@ -266,6 +276,8 @@ def _check_constant(entry: memoryview, node: Node, what: str) -> None:
             if n != _ATTR_TENSOR:
                 continue
             for m, shape in _messages(tensor):
+                if m in (_TENSOR_CONTENT, _TENSOR_INTS, _TENSOR_INT64S) and len(shape) <= 128:
+                    node.numbers = _numbers(m, shape, tensor)
                 if m == _TENSOR_SHAPE:
                     dims = _dims(shape)
                     elements = math.prod(dims)
@@ -273,6 +285,36 @@ def _check_constant(entry: memoryview, node: Node, what: str) -> None:
                         raise BadFileError(
                             f"{what}: the constant {_shown(node.place)} has the shape {dims[:8]} in {len(tensor)} bytes"
                         )
+
+
+def _numbers(number: int, content: memoryview, tensor: memoryview) -> tuple[int, ...]:
+    """The values of a constant of type DT_INT32 (3) or DT_INT64 (9)."""
+    kind = next((v for n, v in _fields(tensor) if n == _TENSOR_TYPE and isinstance(v, int)), 0)
+    width = {3: 4, 9: 8}.get(kind)
+    if width is None:
+        return ()
+    if number == _TENSOR_CONTENT:
+        ends = range(width, len(content) + 1, width)
+        return tuple(int.from_bytes(content[e - width : e], "little", signed=True) for e in ends)
+    result, at = [], 0
+    while at < len(content):
+        value, at = _varint(content, at)
+        result.append(value - (1 << 64) if value >= 1 << 63 else value)
+    return tuple(result)
+
+
+def _refuse_growth(facts: GraphFacts, what: str) -> None:
+    """Raises BadFileError for constants that ask for results beyond any memory."""
+    numbers = {(n.function, n.name): n.numbers for n in facts.nodes if n.numbers}
+    for node in facts.nodes:
+        index = _GROWING.get(node.op)
+        if index is None or index >= len(node.inputs):
+            continue
+        found = numbers.get((node.function, node.inputs[index].split(":", maxsplit=1)[0]), ())
+        if math.prod(max(abs(v), 1) for v in found) > MAX_SPLAT:
+            raise BadFileError(
+                f"{what}: {node.op} ({_shown(node.place)}) asks for a result of {list(found)[:8]} elements"
+            )
 
 
 def _dims(shape: memoryview) -> list[int]:

@@ -32,6 +32,9 @@ _WORKER = "edgec.converter.frontends.tensorflow_worker"
 # TensorFlow maps 1.5 GiB before it has read anything; a network is held a few times while it is converted.
 _BASE_MEMORY = 5 << 30
 _COPIES = 24
+# CPU time: the start takes 3 s, networks of 100 MB less than a minute.
+_BASE_SECONDS = 60
+_BYTES_PER_SECOND = 200_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def from_file(
         if given:
             np.savez(folder / "given.npz", **given)  # type: ignore[arg-type]
             request["given"] = str(folder / "given.npz")
-        limits = Limits(memory=_BASE_MEMORY + _COPIES * _size(source.path))
+        size = _size(source.path)
+        limits = Limits(_BASE_SECONDS + size // _BYTES_PER_SECOND, _BASE_MEMORY + _COPIES * size)
         try:
             result = run_child(_WORKER, request, folder, limits, str(source.path))
         except ChildError as e:

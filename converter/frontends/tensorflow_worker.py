@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edgec.converter.errors import ResourceError
+
 # Before TensorFlow is imported: no log noise, one thread (results then do not depend on the machine), no GPU.
 os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1", KERAS_BACKEND="tensorflow",
@@ -45,6 +47,8 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
         arrays = example(ports, given, request["seed"])
         try:
             outputs = program.trace(ports).run(arrays)
+        except ResourceError:
+            raise
         except Exception as e:  # an input that does not fit is no reason to refuse the model
             result["notes"].append(f"not compared: TensorFlow does not run the model ({str(e).splitlines()[0][:200]})")
             return result

@@ -166,6 +166,10 @@ def frozen_graphs(folder: Path) -> None:
         count = v1.placeholder(tf.int32, [], name="count")
         v1.while_loop(lambda i, a: i < count, lambda i, a: (i + 1, a * 2.0), [tf.constant(0), x], name="loop")
         write("loop.pb")
+    with tf.Graph().as_default():
+        x = v1.placeholder(tf.float32, [1, 4], name="x")
+        v1.while_loop(lambda i, a: i < 1.0, lambda i, a: (i * 0.5, a + 1.0), [tf.constant(0.5), x], name="loop")
+        write("endless.pb")
         v1.enable_control_flow_v2()
     np.savez(folder / "plain.npz", weights=weights)
 

@@ -45,6 +45,13 @@ def constant(name: str, *dims: int) -> bytes:
     return node(name, "Const", attributes=dtype() + attribute("value", message(8, tensor)))
 
 
+def integers(name: str, *values: int) -> bytes:
+    """A Const of 32-bit integers."""
+    content = b"".join(v.to_bytes(4, "little", signed=True) for v in values)
+    tensor = number(1, 3) + message(2, shape(len(values))) + message(4, content)
+    return node(name, "Const", attributes=dtype(value=3) + attribute("value", message(8, tensor)))
+
+
 def placeholder(name: str, *dims: int) -> bytes:
     return node(name, "Placeholder", attributes=dtype() + attribute("shape", message(7, shape(*dims))))
 

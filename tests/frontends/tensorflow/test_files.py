@@ -199,6 +199,11 @@ def test_a_loop_of_tensorflow_1(files: Path) -> None:
     assert any(np.array_equal(o, x * 8) for o in outputs)
 
 
+def test_a_loop_without_an_end(files: Path) -> None:
+    with pytest.raises(errors.ResourceError, match="does not finish"):
+        edgec.convert(files / "endless.pb")
+
+
 # -- the rest ------------------------------------------------------------------------------------
 def test_live_objects(files: Path) -> None:
     matches(edgec.Model.open(files / "live_model.edge"), files, "live_model")

@@ -50,6 +50,18 @@ def test_constants_of_shapes_that_their_bytes_do_not_hold(dims: tuple[int, ...],
         edgec.convert(path)
 
 
+@pytest.mark.parametrize("sizes", [(10**6, 10**6), (1 << 14, 1 << 15), (2**31 - 1,)])
+def test_results_beyond_any_memory(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    parts = (
+        pb.placeholder("x", 1, 4),
+        pb.integers("dims", *sizes),
+        pb.constant("one"),
+        pb.node("fill", "Fill", "dims", "one"),
+    )
+    with pytest.raises(errors.BadFileError, match="Fill"):
+        edgec.convert(frozen(tmp_path / "net.pb", *parts))
+
+
 def test_what_else_a_pb_file_may_be(tmp_path: Path) -> None:
     text = tmp_path / "graph.pb"
     text.write_text('node {\n  name: "x"\n  op: "Placeholder"\n}\n')
