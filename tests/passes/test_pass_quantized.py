@@ -374,6 +374,16 @@ def test_relu_of_one_scale_is_a_limit(scale: float) -> None:
     assert next(n for n in graph.nodes if n.op == "QuantizedConv2d").attr("minimum") == (-30 if scale == 0.1 else -128)
 
 
+def test_arithmetic_with_a_constant_per_channel_stays() -> None:
+    def build(b: Q) -> Value:
+        y = b.real(4, 64)
+        for op in ("Mul", "Add"):
+            y = b.qdq(b(op, y, b.dq(b.graph.constant("c", b.rng.integers(-99, 99, 64).astype(np.int8)), 0.02)), 0.06, 9)
+        return y
+
+    only(folded(build, unit=0.13), "QuantizedMul", "QuantizedAdd")
+
+
 def test_u8_inputs_and_outputs_keep_their_type() -> None:
     def build(b: Q) -> Value:
         x = b.dq(b.input(1, 6, 6, 4, dtype="u8"), 0.02, 3)
