@@ -63,6 +63,8 @@ def detect(path: str | os.PathLike[str]) -> Source:
     if size == 0:
         raise BadFileError(f"{file} is empty")
     suffix = file.suffix.lower()
+    if file.name == "saved_model.pb":
+        return Source(file.absolute().parent, Kind.SAVED_MODEL)
     if head.startswith(b"PK\x03\x04"):
         return _zip(file)
     if head.startswith(_EDGE_MAGIC):
@@ -102,7 +104,7 @@ def detect(path: str | os.PathLike[str]) -> Source:
         return Source(file, Kind.LEGACY_CHECKPOINT)
     raise BadFileError(
         f"{file}: not a model that edgec knows (it begins with {head[:8].hex(' ')})",
-        hint="edgec reads PyTorch (.pt, .pt2, .jit, .pth) and ONNX (.onnx); docs/supported-sources.md lists all",
+        hint="edgec reads PyTorch, ONNX, TensorFlow Lite, TensorFlow, Keras, Caffe and ncnn; docs/supported-sources.md lists all",
     )
 
 

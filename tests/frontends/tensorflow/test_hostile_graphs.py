@@ -70,6 +70,11 @@ def test_what_else_a_pb_file_may_be(tmp_path: Path) -> None:
     variables = frozen(tmp_path / "v.pb", pb.node("w", "VarHandleOp"), pb.node("y", "ReadVariableOp", "w"))
     with pytest.raises(errors.BadFileError, match="not frozen"):
         edgec.convert(variables)
+    inner = tmp_path / "folder" / "saved_model.pb"
+    inner.parent.mkdir()
+    inner.write_bytes(pb.saved_model(pb.node("w", "WriteFile")))
+    with pytest.raises(errors.UnsafeFileError, match="WriteFile"):
+        edgec.convert(inner)  # the file inside stands for its folder
     for content in (b"\xff" * 64, b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0a\x05ab"):
         damaged = tmp_path / "d.pb"
         damaged.write_bytes(content)
