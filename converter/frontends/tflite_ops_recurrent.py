@@ -14,6 +14,7 @@ import numpy as np
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.onnx_registry import Unsupported
 from edgec.converter.frontends.tflite_context import ACTIVATIONS, TfliteContext
+from edgec.converter.frontends.tflite_file import Tensor
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Value
 
@@ -32,6 +33,7 @@ class Cell:
     projection_bias: Value | None
     norm: list[Value | None]
     auxiliary: list[Value | None]
+    kept: tuple[Tensor | None, Tensor | None] = (None, None)  # how an integer layer stores h and its cell
 
     @property
     def coupled(self) -> bool:
@@ -154,13 +156,21 @@ def _step(
     state = _sum(c, c.emit("Mul", [forget, state]), c.emit("Mul", [take, new]))
     if clips[0] > 0:
         state = c.emit("Clip", [state], {"min": -clips[0], "max": clips[0]})
+    state = _rounded(c, state, cell.kept[1])
     give = c.emit("Sigmoid", [gate(3, 2, state)])
     h = c.emit("Mul", [give, c.fused(state, activation)])
     if cell.projection is not None:
         h = _product(c, h, cell.projection, cell.projection_bias)
         if clips[1] > 0:
             h = c.emit("Clip", [h], {"min": -clips[1], "max": clips[1]})
-    return h, state
+    return _rounded(c, h, cell.kept[0]), state
+
+
+def _rounded(c: TfliteContext, value: Value, tensor: Tensor | None) -> Value:
+    """`value` as an integer layer hands it on to the next step: in steps, and not beyond their range."""
+    if tensor is None or tensor.quantization is None:
+        return value
+    return c.dequantize(c.quantize(value, tensor.quantization, tensor.dtype), tensor.quantization)
 
 
 def _lstm(
@@ -169,9 +179,10 @@ def _lstm(
 ) -> list[Value]:  # fmt: skip
     """[output [T, B, H], last h, last state] of x [T, B, I]."""
     simple = cell.projection is None and all(n is None for n in cell.norm) and aux is None
-    if simple and ACTIVATIONS.get(activation) in ("TANH", "RELU"):
-        return _plain_lstm(c, x, cell, start, ACTIVATIONS[activation], clips[0], reverse)
     steps = x.shape[0]
+    integers = any(k is not None for k in cell.kept) and steps is not None and steps <= MAX_STEPS
+    if simple and not integers and ACTIVATIONS.get(activation) in ("TANH", "RELU"):
+        return _plain_lstm(c, x, cell, start, ACTIVATIONS[activation], clips[0], reverse)
     if steps is None or steps > MAX_STEPS:
         raise Unsupported(f"an LSTM with projection or normalisation over {steps or 'an open number of'} steps")
     hidden = _need(c, cell.w[1], "a weight").shape[0]
@@ -204,9 +215,14 @@ def _state(c: TfliteContext, i: int) -> Value:
 def _keep(c: TfliteContext, i: int, value: Value) -> None:
     tensor = c.need_tensor(i)
     if tensor.is_variable:
-        if tensor.quantized and tensor.quantization is not None:  # kept as real numbers, with the file's steps
-            value = c.dequantize(c.quantize(value, tensor.quantization, tensor.dtype), tensor.quantization)
-        c.tflite.new_state(tensor.name, value)
+        c.tflite.new_state(tensor.name, _rounded(c, value, tensor if tensor.quantized else None))
+
+
+def _kept(c: TfliteContext) -> tuple[Tensor | None, Tensor | None]:
+    """The variables of an integer layer."""
+    found = [c.tensor(i) for i in (18, 19)]
+    h, cell = (t if t is not None and t.quantized else None for t in found)
+    return h, cell
 
 
 def _time_first(c: TfliteContext, x: Value, time_major: bool) -> Value:
@@ -226,7 +242,9 @@ def unidirectional_sequence_lstm(c: TfliteContext) -> Value:
     streams = _streams(c, x)
     start = (_state(c, 18), _state(c, 19)) if streams else None
     clips = (float(o.CellClip()), float(o.ProjClip()))
-    y, h, state = _lstm(c, x, _cell(c, 1, norm=20), start, o.FusedActivationFunction(), clips)
+    cell = _cell(c, 1, norm=20)
+    cell.kept = _kept(c)
+    y, h, state = _lstm(c, x, cell, start, o.FusedActivationFunction(), clips)
     if streams:
         _keep(c, 18, h)
         _keep(c, 19, state)
@@ -258,7 +276,9 @@ def lstm(c: TfliteContext) -> list[Value | None]:
     if o.KernelType() == 0:
         h, state = _state(c, 18), _state(c, 19)
         clips = (float(o.CellClip()), float(o.ProjClip()))
-        h, state = _step(c, c.need(0), _cell(c, 1, norm=20), h, state, o.FusedActivationFunction(), clips)
+        cell = _cell(c, 1, norm=20)
+        cell.kept = _kept(c)
+        h, state = _step(c, c.need(0), cell, h, state, o.FusedActivationFunction(), clips)
         _keep(c, 18, h)
         _keep(c, 19, state)
         return [h]
