@@ -38,20 +38,19 @@ Status prepare(PrepareContext& ctx) {
   store_table(known, entries, flip, excess128, table);
   ctx.release_constant(1);
   const int64_t count = ctx.output(0).shape.elements(), rows = per_channel && channels ? count / channels : 1;
-  const auto kernel = quantized_kernels(ctx.isa()).lookup;
-  ctx.set_step(make_step("lookup", [=](const StepArgs& args) {
+  const QuantizedKernels& kernels = quantized_kernels(ctx.isa());
+  ctx.set_step(make_step("lookup", [=, &kernels](const StepArgs& args) {
     const uint8_t* x = args.inputs[0]->as<uint8_t>();
     uint8_t* y = args.outputs[0]->as<uint8_t>();
     if (per_channel) {
       args.pool.parallel_for(rows, static_cast<double>(channels), [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin * channels; i < end * channels; i += channels)
-          for (int64_t c = 0; c < channels; ++c) y[i + c] = table[c * 256 + x[i + c]];
+        kernels.lookup_channels(table, x + begin * channels, end - begin, channels, y + begin * channels);
       });
       return ok_status();
     }
     args.pool.parallel_for((count + kBlock - 1) / kBlock, kBlock / 2, [&](int64_t begin, int64_t end, int) {
       const int64_t first = begin * kBlock;
-      kernel(table, x + first, std::min(count, end * kBlock) - first, y + first);
+      kernels.lookup(table, x + first, std::min(count, end * kBlock) - first, y + first);
     });
     return ok_status();
   }));

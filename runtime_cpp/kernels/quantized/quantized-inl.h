@@ -153,6 +153,14 @@ void softmax_rows(const QuantizedRowsRun& run, const int32_t* table) {
 
 void lookup(const uint8_t* table, const uint8_t* x, int64_t n, uint8_t* y) { lookup_bytes(table, x, n, y); }
 
+void lookup_channels(const uint8_t* table, const uint8_t* x, int64_t rows, int64_t channels, uint8_t* y) {
+  for (int64_t r = 0; r < rows; ++r, x += channels, y += channels) {
+    int64_t c = 0;
+    for (; c + 8 <= channels; c += 8) lookup_eight(table + 256 * c, 256, x + c, y + c);
+    for (; c < channels; ++c) y[c] = table[256 * c + x[c]];
+  }
+}
+
 void layer_norm_rows(const QuantizedRowsRun& run, double offset, const float* scale, const float* bias) {
   const StoredBytes form{run.flip, 128};
   for (int64_t r = 0; r < run.rows; ++r) {
@@ -208,9 +216,9 @@ void lerp(const QuantizedLerp& run) {
 }  // namespace
 
 extern const QuantizedKernels kQuantized;
-const QuantizedKernels kQuantized = {binary<Sum>,  binary<Product>, requantize,  quantize,
-                                     dequantize,   accumulate,      finish_sums, lookup,
-                                     softmax_rows, layer_norm_rows, lerp};
+const QuantizedKernels kQuantized = {binary<Sum>,     binary<Product>, requantize,      quantize,
+                                     dequantize,      accumulate,      finish_sums,     lookup,
+                                     lookup_channels, softmax_rows,    layer_norm_rows, lerp};
 
 }  // namespace EDGEC_ISA_NS
 }  // namespace edgec

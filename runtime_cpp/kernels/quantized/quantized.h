@@ -74,6 +74,8 @@ struct QuantizedKernels {
                       ByteRounding rounding, uint8_t* y);
   // y[i] = table[x[i]] over stored bytes; in place is fine.
   void (*lookup)(const uint8_t* table, const uint8_t* x, int64_t n, uint8_t* y);
+  // y[r, c] = table[256 c + x[r, c]] over rows of `channels` bytes; in place is fine.
+  void (*lookup_channels)(const uint8_t* table, const uint8_t* x, int64_t rows, int64_t channels, uint8_t* y);
   // table[d], d = distance from the row's maximum.
   void (*softmax_rows)(const QuantizedRowsRun& run, const int32_t* table);
   // offset = epsilon / scale_x^2; scale and bias [n] may be null.

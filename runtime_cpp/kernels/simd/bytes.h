@@ -60,6 +60,16 @@ EDGEC_INLINE bytes low_bytes(i32v a) {
 #endif
 }
 
+// y[k] = table[k * stride + x[k]] for eight bytes; y may be x.
+EDGEC_INLINE void lookup_eight(const uint8_t* table, int64_t stride, const uint8_t* x, uint8_t* y) {
+  uint64_t in, out = 0;
+  std::memcpy(&in, x, sizeof in);
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k)
+    out |= static_cast<uint64_t>(table[k * stride + static_cast<int64_t>((in >> (8 * k)) & 255)]) << (8 * k);
+  std::memcpy(y, &out, sizeof out);
+}
+
 // y[i] = table[x[i]] for 256 entries; y may be x.
 EDGEC_INLINE void lookup_bytes(const uint8_t* table, const uint8_t* x, int64_t count, uint8_t* y) {
   int64_t i = 0;
@@ -79,12 +89,7 @@ EDGEC_INLINE void lookup_bytes(const uint8_t* table, const uint8_t* x, int64_t c
                         _mm512_cvtepi16_epi8(_mm512_srlv_epi16(pair, shift)));
   }
 #endif
-  for (; i + 8 <= count; i += 8) {
-    uint64_t in, out = 0;
-    std::memcpy(&in, x + i, sizeof in);
-    for (int k = 0; k < 8; ++k) out |= static_cast<uint64_t>(table[(in >> (8 * k)) & 255]) << (8 * k);
-    std::memcpy(y + i, &out, sizeof out);
-  }
+  for (; i + 8 <= count; i += 8) lookup_eight(table, 0, x + i, y + i);
   for (; i < count; ++i) y[i] = table[x[i]];
 }
 
