@@ -98,8 +98,8 @@ int32_t quantized_row_start(const QuantizedDotKernels& kernels, const uint8_t* r
                             int32_t b_zero);
 
 // -- whole products --------------------------------------------------------------------------------------
-// Where the rows of A lie when they are not evenly spaced; see DotRows. Memory of theirs that is not A's (padding,
-// patches) must be readable for kr bytes behind each row.
+// Where the rows of A lie when they are not evenly spaced; see DotRows. Memory of theirs that is not A's
+// (padding, patches) must be readable for kr bytes behind each row.
 struct QuantizedDotRows {
   virtual int64_t fill(int64_t m, int count, int64_t k_begin, int64_t k_end, const uint8_t** pointers,
                        uint8_t* patches, int64_t* k) const = 0;

@@ -102,16 +102,27 @@ EDGEC_INLINE i32v nearest(f32v a) {
 using byte_block = vec<uint8_t, 4 * kF32>;
 inline constexpr int kBlock = 4 * kF32;
 
+#if !defined(__AVX512BW__)
+// Out of line: 8 copies of them would be a third of a kernel.
+[[gnu::noinline]] inline byte_block load_partial_block(const uint8_t* p, int64_t n) {
+  alignas(kBlock) uint8_t copy[kBlock] = {};
+  std::memcpy(copy, p, static_cast<size_t>(n));
+  return load<uint8_t, kBlock>(copy);
+}
+[[gnu::noinline]] inline void store_partial_block(uint8_t* p, byte_block a, int64_t n) {
+  alignas(kBlock) uint8_t copy[kBlock];
+  store(copy, a);
+  std::memcpy(p, copy, static_cast<size_t>(n));
+}
+#endif
+
 // The first n (1 <= n <= kBlock) bytes, zero in the rest.
 EDGEC_INLINE byte_block load_block(const uint8_t* p, int64_t n) {
 #if defined(__AVX512BW__)
   const auto mask = static_cast<__mmask64>(~uint64_t{0} >> (64 - n));
   return {(byte_block::native)_mm512_maskz_loadu_epi8(mask, p)};
 #else
-  if (n == kBlock) return load<uint8_t, kBlock>(p);
-  alignas(kBlock) uint8_t copy[kBlock] = {};
-  std::memcpy(copy, p, static_cast<size_t>(n));
-  return load<uint8_t, kBlock>(copy);
+  return n == kBlock ? load<uint8_t, kBlock>(p) : load_partial_block(p, n);
 #endif
 }
 EDGEC_INLINE void store_block(uint8_t* p, byte_block a, int64_t n) {
@@ -119,9 +130,7 @@ EDGEC_INLINE void store_block(uint8_t* p, byte_block a, int64_t n) {
 #if defined(__AVX512BW__)
   _mm512_mask_storeu_epi8(p, static_cast<__mmask64>(~uint64_t{0} >> (64 - n)), (__m512i)a.v);
 #else
-  alignas(kBlock) uint8_t copy[kBlock];
-  store(copy, a);
-  std::memcpy(p, copy, static_cast<size_t>(n));
+  store_partial_block(p, a, n);
 #endif
 }
 
