@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What makes at least this share of the remaining error stays in floating point, while all of that does at most this share of
 # the multiply-adds.
-BARGAIN_ERROR, BARGAIN_WORK = 0.25, 0.025
+BARGAIN_ERROR, BARGAIN_WORK = 0.1, 0.025
 # Errors below 50 dB trouble nobody.
 NOTHING = 1e-5
 

@@ -78,7 +78,8 @@ def _range(s: TensorStatistics) -> Cause | None:
         )
     if s.channel_minimum is not None and s.channel_maximum is not None and len(s.channel_maximum) > 1:
         extent = np.maximum(np.abs(s.channel_minimum), np.abs(s.channel_maximum))
-        middle = float(np.median(extent[extent > 0])) if np.any(extent > 0) else 0.0
+        alive = extent[extent > 1e-6 * extent.max()]
+        middle = float(np.median(alive)) if alive.size else 0.0
         if middle > 0 and extent.max() > FEW_CHANNELS * middle:
             few = int((extent > extent.max() / 4).sum())
             return Cause(

@@ -39,7 +39,9 @@ Array = np.ndarray[Any, Any]
 Feeds = Mapping[str, Array]
 
 # Samples for the measurement of ranges, and for the fit of rounding and biases, whose memory grows with them.
-PROBE_SAMPLES, FIT_SAMPLES = 16, 24
+PROBE_SAMPLES, FIT_SAMPLES = 48, 48
+# The fit keeps the live tensors of two networks for all its samples: about so many bytes.
+FIT_BYTES = 768 << 20
 # Samples on which outputs are compared, and rows of the report that the file itself keeps.
 REPORT_SAMPLES, STORED_LAYERS = 64, 8
 
@@ -153,12 +155,16 @@ class Quantizer:
             self.scales,
             self.weights,
             self.biases,
-            self.few(FIT_SAMPLES),
+            self.few(self._affordable_samples()),
             learn_rounding=self.options.adaround is not False,
             correct_bias=self.options.bias_correction,
             progress=lambda i, n: self.tell("fit", i, n),
         )
         self.weights, self.biases = self.fit.weights, self.fit.biases
+
+    def _affordable_samples(self) -> int:
+        live = 3 * Session(self.float_model).stats["arena_bytes"]
+        return int(np.clip(FIT_BYTES // max(live, 1), 4, FIT_SAMPLES))
 
     def few(self, count: int) -> list[Feeds]:
         """At most `count` of the samples, spread evenly."""
