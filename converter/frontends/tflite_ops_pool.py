@@ -13,6 +13,9 @@ from edgec.converter.frontends.tflite_ops_conv import window
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Value
 
+# Makes a half a little more than a half, by less than any other fraction can notice.
+HALVES_AWAY = np.float32(1 + 2.0**-21)
+
 
 def _pool(c: TfliteContext, x: Value, op: str) -> Value:
     o = c.options("Pool2DOptions")
@@ -38,7 +41,7 @@ def _average_of_integers(c: TfliteContext, q: Quantization) -> Value:
     Dequantize and Quantize: no zero point, and a scale that is larger by less than any other fraction can notice."""
     x = c.raw(0)
     none = np.zeros(1, np.int64)
-    real = c.dequantize(c.ranked(x, 4), Quantization(q.scale * np.float32(1 + 2.0**-21), none, 0))
+    real = c.dequantize(c.ranked(x, 4), Quantization(q.scale * HALVES_AWAY, none, 0))
     y = _pool(c, real, "AvgPool2d")
     low, high = c.activation_range(c.options("Pool2DOptions").FusedActivationFunction())
     if (low, high) != (None, None):
@@ -69,9 +72,8 @@ def _target(c: TfliteContext, x: Value) -> dict[str, Any] | Value:
     return c.emit("Concat", [c.shape_vector([c.dim(x, 0)]), c.vector(1), c.shape_vector([c.dim(x, 3)])], {"axis": 0})
 
 
-def _resize(c: TfliteContext, attrs: dict[str, Any]) -> Value:
-    x = c.ranked(c.need(0), 4)
-    target = _target(c, x)
+def _resize(c: TfliteContext, x: Value, attrs: dict[str, Any]) -> Value:
+    target = _target(c, c.ranked(x, 4))
     if isinstance(target, Value):
         return c.emit("Resize", [x, target], attrs)
     return c.emit("Resize", [x], {**attrs, **target})
@@ -81,7 +83,14 @@ def _resize(c: TfliteContext, attrs: dict[str, Any]) -> Value:
 def resize_bilinear(c: TfliteContext) -> Value:
     o = c.options("ResizeBilinearOptions")
     place = "align_corners" if o.AlignCorners() else "half_pixel" if o.HalfPixelCenters() else "asymmetric"
-    return _resize(c, {"mode": "linear", "coordinate": place})
+    attrs = {"mode": "linear", "coordinate": place}
+    x, q = c.ranked(c.raw(0), 4), c.need_tensor(0).quantization
+    if q is None or q.per_channel or not q.same(c.out().quantization) or c.need_tensor(0).dtype not in ("i8", "u8"):
+        return _resize(c, c.need(0), attrs)
+    # TFLite rounds halves up, whatever the zero point: counted from the least integer that is away from zero.
+    least = np.array([-128 if x.dtype == "i8" else 0])
+    y = _resize(c, c.dequantize(x, Quantization(q.scale * HALVES_AWAY, least, 0)), attrs)
+    return c.quantize(y, Quantization(q.scale, least, 0), x.dtype)
 
 
 @tflite_op("RESIZE_NEAREST_NEIGHBOR")
@@ -95,4 +104,4 @@ def resize_nearest(c: TfliteContext) -> Value:
         attrs = {"coordinate": "half_pixel", "nearest_mode": "round_prefer_ceil"}
     else:
         attrs = {"coordinate": "asymmetric", "nearest_mode": "floor"}
-    return _resize(c, {"mode": "nearest", **attrs})
+    return _resize(c, c.need(0), {"mode": "nearest", **attrs})
