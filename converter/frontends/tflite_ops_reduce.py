@@ -6,6 +6,7 @@ import numpy as np
 
 from edgec.converter.errors import BadFileError
 from edgec.converter.frontends.tflite_context import TfliteContext
+from edgec.converter.frontends.tflite_file import Quantization
 from edgec.converter.frontends.tflite_registry import tflite_op
 from edgec.converter.ir.graph import Value
 
@@ -26,7 +27,13 @@ def reduce(c: TfliteContext) -> Value:
     axes, keep = _axes(c, x.rank), int(c.options("ReducerOptions").KeepDims())
     if not axes:
         return c.emit("Identity", [x])
-    return c.emit(_REDUCE[c.op], [x], {"axes": axes, "keepdims": keep})
+    q = c.need_tensor(0).quantization
+    if c.op != "MEAN" or not c.need_tensor(0).quantized or q is None or not q.same(c.out().quantization):
+        return c.emit(_REDUCE[c.op], [x], {"axes": axes, "keepdims": keep})
+    # TFLite's means of integers round to the even integer; without a zero point it is the same one here.
+    plain = Quantization(q.scale, np.zeros_like(q.zero_point), 0)
+    y = c.emit("ReduceMean", [c.dequantize(c.raw(0), plain)], {"axes": axes, "keepdims": keep})
+    return c.quantize(y, plain, c.raw(0).dtype)
 
 
 @tflite_op("REDUCE_ANY", "REDUCE_ALL")
