@@ -128,9 +128,11 @@ class Chain:
         attrs: dict[str, Any] = {"transpose_b": transpose, "a_scale": 1.0, "a_zero_point": self.zero_point()}
         activations = [v for v in self.values if v[1].dtype == np.int8 and 2 <= v[1].ndim <= 3]
         fitting = [
-            v for v in activations
-            if v[1].shape[-1 if transpose else -2] == depth and (v[1].ndim == 2 or a[1].ndim == 2 or v[1].shape[0] in (1, a[1].shape[0]))
-        ]  # fmt: skip
+            v
+            for v in activations
+            if v[1].shape[-1 if transpose else -2] == depth
+            and (v[1].ndim == 2 or a[1].ndim == 2 or v[1].shape[0] in (1, a[1].shape[0]))
+        ]
         if fitting and self.rng.random() < 0.6:
             b: Any = self.one_of(*fitting)
             columns = b[1].shape[-2 if transpose else -1]
@@ -199,11 +201,12 @@ def test_references_agree_with_integers() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(-128, 128, (2, 5), np.int8), rng.integers(-127, 128, (5, 3), np.int8)
     bias = np.array([100, -2000, 2**31 - 1], np.int32)
-    got = quantized_matmul(a, b, np.float32([0.5, 0.25, 1]), bias, a_scale=0.1, a_zero_point=7, y_scale=13.0, y_zero_point=-4)  # fmt: skip
+    scales = np.float32([0.5, 0.25, 1])
+    got = quantized_matmul(a, b, scales, bias, a_scale=0.1, a_zero_point=7, y_scale=13.0, y_zero_point=-4)
     for i in range(2):
         for j in range(3):
             acc = int(bias[j]) + sum((int(a[i, k]) - 7) * int(b[k, j]) for k in range(5))
             acc = (acc + 2**31) % 2**32 - 2**31
-            multiplier = np.float32(np.float64(np.float32(0.1)) * [0.5, 0.25, 1][j] / 13.0)
+            multiplier = np.float32(np.float64(np.float32(0.1)) * np.float64(scales[j]) / 13.0)
             want = min(max(int(np.rint(np.float32(np.float32(acc) * multiplier))) - 4, -128), 127)
             assert got[i, j] == want
