@@ -21,7 +21,8 @@ def clone(graph: Graph) -> tuple[Graph, Twins]:
     copy.symbols, copy.probes = dict(graph.symbols), [dict(p) for p in graph.probes]
     copy.metadata = dict(graph.metadata)
     for v in graph.inputs:
-        made = copy.add_input(v.name, v.declared_dtype or v.dtype, v.declared_shape)
+        dims = None if v.declared_shape is None else [d if d is not None else 0 for d in v.declared_shape]
+        made = copy.add_input(v.name, v.declared_dtype or v.dtype, dims)
         twins.values[v] = made
     for v in graph.constants():
         assert v.data is not None

@@ -57,8 +57,8 @@ class Scale:
 
     def quantize(self, x: Array) -> Array:
         """i8 values of x."""
-        return np.clip(np.rint(x / self.scale) + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
+        return np.asarray(np.clip(np.rint(x / self.scale) + self.zero_point, LOWEST, HIGHEST), np.int8)
 
     def round_trip(self, x: Array) -> Array:
         """What remains of x after quantization."""
-        return ((self.quantize(x).astype(np.float32) - np.float32(self.zero_point)) * self.scale).astype(np.float32)
+        return np.asarray((self.quantize(x).astype(np.float32) - np.float32(self.zero_point)) * self.scale, np.float32)

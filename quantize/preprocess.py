@@ -135,4 +135,4 @@ def _normalised(pixels: Array, dtype: np.dtype[Any], options: Preprocess, channe
         if len(values) not in (1, channels):
             raise UsageError(f"--preprocess {name} has {len(values)} values, the picture has {channels} channels")
     scaled = pixels.astype(np.float32) / np.float32(options.scale)
-    return ((scaled - np.asarray(options.mean, np.float32)) / np.asarray(options.std, np.float32)).astype(dtype)
+    return np.asarray((scaled - np.asarray(options.mean, np.float32)) / np.asarray(options.std, np.float32), dtype)

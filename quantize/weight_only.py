@@ -53,11 +53,10 @@ def shrink_weights(model: Model, form: str, group: int = 32) -> Model:
                     {"name": v.name, "sqnr_db": round(float(10 * np.log10(max(power, 1e-60) / max(error, 1e-60))), 1)}
                 )
             graph.set_inputs(node, [done[v] if k == i else old for k, old in enumerate(node.inputs)])
-    report = {"weights": form, "group": group, "tensors": sorted(noise, key=lambda r: r["sqnr_db"])}
+    noise.sort(key=lambda r: float(r["sqnr_db"]))
+    report: dict[str, Any] = {"weights": form, "group": group, "tensors": noise}
     document = {**model.report, "quantization": report}
-    graph.metadata["report"] = json.dumps(
-        {"quantization": {**report, "tensors": report["tensors"][:8]}}, separators=(",", ":")
-    )
+    graph.metadata["report"] = json.dumps({"quantization": {**report, "tensors": noise[:8]}}, separators=(",", ":"))
     result = Model.from_bytes(to_bytes(graph), report=document)
     report["weight_bytes"] = {"before": before, "after": result.native.weight_bytes}
     return result

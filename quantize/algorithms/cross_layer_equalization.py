@@ -100,60 +100,55 @@ def _fix(classes: _Classes, tensors: Mapping[Value, Array], *values: Value | Non
 
 
 def _constrain(classes: _Classes, tensors: Mapping[Value, Array], node: Node) -> None:
-    x = node.input(0)
-    y = node.outputs[0] if node.outputs else None
-    known = x in tensors and y in tensors
-    if node.op in _DOT and known and _plain_dot(node):
-        residual = node.input(3)
-        if residual is not None and residual in tensors:
-            classes.join(tensors[y], tensors[residual])
-        elif residual is not None:
-            _fix(classes, tensors, y)
-        if node.attr("activation") == "clip":
-            _fix(classes, tensors, y)
-        return
-    if node.op in _HOMOGENEOUS and known and len(tensors[x]) == len(tensors[y]):
-        classes.join(tensors[x], tensors[y])
-        return
-    if node.op == "ReduceMean" and known and _keeps_channels(node):
-        classes.join(tensors[x], tensors[y])
-        return
-    if (
-        node.op == "Pad"
-        and known
-        and node.attr("mode") == "constant"
-        and _pads_zero(node)
-        and len(tensors[x]) == len(tensors[y])
-    ):
-        classes.join(tensors[x], tensors[y])
-        return
-    if (
-        node.op == "Add"
-        and all(v in tensors for v in node.inputs)
-        and len({len(tensors[v]) for v in [*node.inputs, y]}) == 1
-    ):
-        for v in node.inputs:
-            classes.join(tensors[v], tensors[y])
-        return
-    if node.op == "Concat" and y in tensors and all(v in tensors for v in node.inputs):
-        if node.attr("axis") in (-1, y.rank - 1):
-            classes.join(np.concatenate([tensors[v] for v in node.inputs]), tensors[y])
-        else:
-            for v in node.inputs:
-                classes.join(tensors[v], tensors[y])
-        return
-    if (
-        node.op == "Split"
-        and x in tensors
-        and all(v in tensors for v in node.outputs)
-        and node.attr("axis") in (-1, x.rank - 1)
-    ):
-        classes.join(tensors[x], np.concatenate([tensors[v] for v in node.outputs]))
-        return
-    if _scalable_norm(node) and y in tensors:
-        _fix(classes, tensors, x)
-        return
+    """Joins the classes of channels that must have one factor."""
+    given = [None if v is None else tensors.get(v) for v in node.inputs]
+    made = [tensors.get(v) for v in node.outputs]
+    x, y = given[0] if given else None, made[0] if made else None
+    if x is not None and y is not None:
+        if node.op in _DOT and _plain_dot(node):
+            residual = node.input(3)
+            if residual is not None:
+                ids = tensors.get(residual)
+                classes.join(y, np.zeros(len(y), int) if ids is None else ids)
+            if node.attr("activation") == "clip":
+                _fix(classes, tensors, *node.outputs)
+            return
+        if _hands_on(node) and len(x) == len(y):
+            classes.join(x, y)
+            return
+        if _scalable_norm(node):
+            _fix(classes, tensors, node.inputs[0])
+            return
+        known = [i for i in given if i is not None]
+        parts = [i for i in made if i is not None]
+        if node.op == "Add" and len(known) == 2 and len(known[0]) == len(known[1]) == len(y):
+            for ids in known:
+                classes.join(ids, y)
+            return
+        if node.op == "Concat" and len(known) == len(given):
+            if _along_channels(node):
+                classes.join(np.concatenate(known), y)
+            else:
+                for ids in known:
+                    classes.join(ids, y)
+            return
+        if node.op == "Split" and len(parts) == len(made) and _along_channels(node):
+            classes.join(x, np.concatenate(parts))
+            return
     _fix(classes, tensors, *node.inputs, *node.outputs)
+
+
+def _hands_on(node: Node) -> bool:
+    """Every channel of the output is the same channel of the input, multiplied alike."""
+    if node.op == "ReduceMean":
+        return _keeps_channels(node)
+    if node.op == "Pad":
+        return node.attr("mode") == "constant" and _pads_zero(node)
+    return node.op in _HOMOGENEOUS
+
+
+def _along_channels(node: Node) -> bool:
+    return node.attr("axis") in (-1, node.outputs[0].rank - 1)
 
 
 def _scalable_norm(node: Node) -> bool:

@@ -18,7 +18,7 @@ def channel_scales(weight: Array, axis: int, per_tensor: bool = False) -> Array:
     largest = np.abs(weight).max(axis=others, initial=0.0)
     if per_tensor:
         largest = np.full_like(largest, largest.max(initial=0.0))
-    return np.maximum(largest / np.float32(WEIGHT_LIMIT), np.float32(SMALLEST_SCALE)).astype(np.float32)
+    return np.asarray(np.maximum(largest / np.float32(WEIGHT_LIMIT), np.float32(SMALLEST_SCALE)), np.float32)
 
 
 def with_room_for_bias(scales: Array, bias: Array | None, input_scale: float) -> Array:
@@ -26,7 +26,7 @@ def with_room_for_bias(scales: Array, bias: Array | None, input_scale: float) ->
     if bias is None:
         return scales
     least = np.abs(bias.astype(np.float64)) / (BIAS_LIMIT * float(input_scale))
-    return np.maximum(scales, least.astype(np.float32) * np.float32(1.0001)).astype(np.float32)
+    return np.asarray(np.maximum(scales, least.astype(np.float32) * np.float32(1.0001)), np.float32)
 
 
 def round_nearest(weight: Array, scales: Array, axis: int) -> QuantizedWeight:

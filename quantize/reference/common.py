@@ -12,7 +12,8 @@ Array = NDArray[Any]
 
 def f64(scale: float) -> np.float64:
     """A scale attribute: an f32 value, computed with in f64."""
-    return np.float64(np.float32(scale))
+    exact: np.float64 = np.float64(np.float32(scale))
+    return exact
 
 
 def wrap_i32(values: Array) -> Array:
@@ -28,4 +29,5 @@ def quantize(v: Array, zero_point: int, minimum: int = -128, maximum: int = 127,
     """
     bound = np.float32(2**30)
     rounded = np.rint(np.clip(np.asarray(v, np.float32), -bound, bound)).astype(np.int32)
-    return np.clip(rounded + np.int32(zero_point), minimum, maximum).astype(np.uint8 if dtype == "u8" else np.int8)
+    q: Array = np.clip(rounded + np.int32(zero_point), minimum, maximum)
+    return q.astype(np.uint8 if dtype == "u8" else np.int8)
