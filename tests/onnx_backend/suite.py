@@ -108,6 +108,43 @@ def onnxruntime_engine(model: onnx.ModelProto) -> Callable[[Sequence[Any]], Sequ
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs()]
-    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))
+
+    def open_session(proto: onnx.ModelProto) -> Any:
+        return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    constants = {t.name for t in model.graph.initializer}
+    names = [i.name for i in model.graph.input if i.name not in constants]
+    small = {o.name: t for o in model.graph.output if (t := _small_type(o.type.tensor_type.elem_type)) is not None}
+    session = None if small else open_session(model)
+
+    def run(inputs: Sequence[Any]) -> Sequence[Any]:
+        feeds = {n: np.asarray(v) if isinstance(v, np.generic) else v for n, v in zip(names, inputs, strict=True)}
+        odd = {n: v for n, v in feeds.items() if isinstance(v, np.ndarray) and v.dtype.kind == "V"}
+        if session is not None and not odd:
+            return session.run(None, feeds)
+        # NumPy interfaces take no bfloat16, float8 or 4 bits: they go in as constants and come out as float32, exactly.
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model)
+        kept = [i for i in model.graph.input if i.name not in odd]
+        del proto.graph.input[:]
+        proto.graph.input.extend(kept)
+        proto.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in odd.items())
+        for output in proto.graph.output:
+            if output.name in small:
+                wide = f"{output.name}_float32"
+                proto.graph.node.append(onnx.helper.make_node("Cast", [output.name], [wide], to=onnx.TensorProto.FLOAT))
+                output.name, output.type.tensor_type.elem_type = wide, onnx.TensorProto.FLOAT
+        results = open_session(proto).run(None, {n: v for n, v in feeds.items() if n not in odd})
+        return [
+            r.astype(small[o.name]) if o.name in small else r for o, r in zip(model.graph.output, results, strict=True)
+        ]
+
+    return run
+
+
+def _small_type(kind: int) -> Any:
+    """The NumPy type of a tensor type that NumPy itself does not know; None for all others."""
+    if kind in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
+        return None
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    return dtype if dtype.kind == "V" else None
