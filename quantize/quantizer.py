@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgec.converter.ir.graph import Graph, Node
+from edgec.converter.ir.graph import Graph, Node, Value
 from edgec.converter.passes.pipeline import optimize
 from edgec.converter.writer import to_bytes
 from edgec.model import Model
@@ -25,7 +25,7 @@ from edgec.quantize.insert import QuantizedWeight, channel_axis, insert
 from edgec.quantize.layerwise import Fit, fit
 from edgec.quantize.metrics import metric
 from edgec.quantize.observers import OBSERVERS
-from edgec.quantize.observers.auto import SECONDS, affordable, choose
+from edgec.quantize.observers.auto import SECONDS, affordable, choose, harm
 from edgec.quantize.parameters import Range, Scale
 from edgec.quantize.placement import Placement, place
 from edgec.quantize.probe import Probe
@@ -115,22 +115,26 @@ class Quantizer:
         leaders = self.placement.leaders
         if probe is not None:
             probe.keep(affordable(probe.seconds_per_run, len(leaders), len(OBSERVERS)))
+        proposals = {leader: self._proposals(leader) for leader in leaders}
         deadline = time.perf_counter() + SECONDS
+        if probe is not None:  # the worst first: time may not suffice for all
+            leaders.sort(key=lambda v: -harm(probe, v.name, proposals[v]["minmax"]))
         for i, leader in enumerate(leaders):
-            members = self.placement.members(leader)
-            proposals = {
-                name: _union(observer(self.statistics[v.name]) for v in members) for name, observer in OBSERVERS.items()
-            }
             method = self.options.method
             if leader.name in self.methods:
                 method = self.methods[leader.name]
             elif probe is not None:
-                method = choose(probe, leader.name, proposals) if time.perf_counter() < deadline else "minmax"
-            for v in members:
-                self.ranges[v.name], self.methods[v.name] = proposals[method], method
+                method = choose(probe, leader.name, proposals[leader]) if time.perf_counter() < deadline else "minmax"
+            for v in self.placement.members(leader):
+                self.ranges[v.name], self.methods[v.name] = proposals[leader][method], method
             self.tell("ranges", i + 1, len(leaders))
         self.scales = {name: Scale.of(r) for name, r in self.ranges.items()}
         return probe
+
+    def _proposals(self, leader: Value) -> dict[str, Range]:
+        """Observer -> range for all tensors that share the leader's scale."""
+        members = self.placement.members(leader)
+        return {name: _union(observe(self.statistics[v.name]) for v in members) for name, observe in OBSERVERS.items()}
 
     def _choose_weights(self) -> None:
         for node in self.dots():

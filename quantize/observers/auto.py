@@ -16,14 +16,19 @@ CLEARLY = 0.7
 
 
 # Measuring may take about so long, in seconds; a network whose runs are slow is measured on fewer samples.
-SECONDS = 30.0
-_LEAST = 4
+SECONDS = 45.0
+_LEAST = 4  # two to choose, two to confirm
 
 
 def affordable(seconds_per_run: float, leaders: int, proposals: int) -> int:
     """On how many samples the ranges can be measured."""
     runs = SECONDS / max(seconds_per_run, 1e-6)
     return max(_LEAST, int(runs / max(1, leaders * (proposals + 2))))
+
+
+def harm(probe: Probe, leader: str, wide: Range) -> float:
+    """The outputs' error from one scale with everything inside, on few samples."""
+    return probe.error({leader: Scale.of(wide)}, slice(0, 2))
 
 
 def choose(probe: Probe, leader: str, proposals: Mapping[str, Range]) -> str:
