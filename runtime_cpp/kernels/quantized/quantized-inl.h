@@ -123,13 +123,17 @@ void softmax_rows(const QuantizedRowsRun& run, const int32_t* table) {
     const uint8_t* x = run.x + r * run.x_pitch;
     uint8_t* y = run.y + r * run.y_pitch;
     const uint8_t greatest = row_maximum(x, run.n, run.flip);
-    // A block's sum fits i32 (64 * 2^23); the first blocks are kept for the second walk.
+    // A block's sum fits 32 bits (64 * 2^23; a hostile table's wraps); the first blocks are kept for the
+    // second walk.
     constexpr int64_t kBlock = 64, kKept = 16 * kBlock;
     int32_t kept[kKept];
     const auto gather = [&](int64_t begin, int64_t count, int32_t* e) {
-      int32_t part = 0;
-      for (int64_t i = 0; i < count; ++i) part += e[i] = table[greatest - (x[begin + i] ^ run.flip)];
-      return part;
+      uint32_t part = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        e[i] = table[greatest - (x[begin + i] ^ run.flip)];
+        part += static_cast<uint32_t>(e[i]);
+      }
+      return static_cast<int32_t>(part);
     };
     int64_t sum = 0;
     for (int64_t i = 0; i < run.n; i += kBlock)
