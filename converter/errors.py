@@ -2,6 +2,7 @@
 
 from edgec.errors import (
     BadFileError,
+    CancelledError,
     CheckError,
     Error,
     InvalidArgumentError,
@@ -18,6 +19,7 @@ from edgec.errors import (
 
 __all__ = [
     "BadFileError",
+    "CancelledError",
     "CheckError",
     "Error",
     "InvalidArgumentError",
