@@ -225,3 +225,32 @@ def test_a_difference_is_an_error(net: Any, monkeypatch: pytest.MonkeyPatch) -> 
         edgec.convert(net, torch.randn(1, 3, 8, 8))
     assert raised.value.exit_code == 1
     edgec.convert(net, torch.randn(1, 3, 8, 8), check=False)
+
+
+def test_masked_assignment_keeps_its_shape() -> None:
+    class Masked(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = x.clone()
+            y[x < 0] = 7.0
+            return y @ y.T
+
+    x = torch.randn(3, 5)
+    model = edgec.convert(Masked(), x)
+    assert not any(row["edgec"] in ("NonZero", "ScatterND") for row in model.report.get("ops", []))
+    np.testing.assert_allclose(edgec.Session(model)(x.numpy()), Masked()(x).numpy(), rtol=1e-5)
+
+
+def test_outputs_that_are_no_tensors_and_outputs_given_twice() -> None:
+    class Cache:
+        pass
+
+    class Net(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            y = x * 2
+            return y, Cache(), y + 1, y
+
+    x = torch.randn(2, 3)
+    got = edgec.Session(edgec.convert(Net(), x)).run(None, {"x": x.numpy()})
+    assert len(got) == 3
+    for g, e in zip(got, (x * 2, x * 2 + 1, x * 2), strict=True):
+        np.testing.assert_array_equal(g, e.numpy())
