@@ -15,9 +15,9 @@ SHARED = (
     "Gather", "Concat", "Pad", "Identity", "Expand", "Tile",
 )  # fmt: skip
 ARITHMETIC = ("Add", "Sub", "Mul", "AvgPool2d", "ReduceMean")
-# Functions of one variable: a table of 256 entries, or 256 per channel for PRelu.
+# Functions of one variable: a table of 256 entries.
 TABLES = (
-    "Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Silu", "Gelu", "Elu", "Mish",
+    "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Silu", "Gelu", "Elu", "Mish",
     "Softplus",
 )  # fmt: skip
 
@@ -105,8 +105,9 @@ def _obstacle(node: Node) -> str:
         return f"{node.op} has no 8-bit form here"
     if any(v.dtype != "f32" for v in [*data_inputs(node), *node.outputs]):
         return "no floating-point data"
-    if node.op == "PRelu" and not (node.inputs[1] and node.inputs[1].is_constant):
-        return "the slope is not a constant"
+    if node.op == "PRelu":
+        # Its input may reach far below 0 and its output not: a table would spend most steps on what the slope makes small.
+        return "PRelu: one rounding of its output instead of two"
     if all(v.is_constant for v in data_inputs(node)):
         return "constant"
     if node.op == "Concat" and any(v.is_constant for v in node.inputs if v is not None):
@@ -126,6 +127,9 @@ def _dot_obstacle(node: Node) -> str:
         return "not a product of rows with a matrix"
     if node.attr("activation") not in CLAMPS:
         return f"activation {node.attr('activation')}"
+    if node.op == "Conv2d" and weight.shape[1:] == (1, 1, 1) and int(node.attr("group")) > 1:
+        # BatchNorm behind a concatenation (ESPNet, DenseNet): it makes small channels large, and their rounding with them.
+        return "a factor and an offset per channel: in 8 bits it would amplify the rounding of its input"
     return ""
 
 

@@ -99,6 +99,12 @@ def test_detections(measured: Measured) -> None:
     assert figures["found"] == figures["expected"] == figures["found_float"]
 
 
+def test_street_scenes(measured: Measured) -> None:
+    figures, quantizer = measured("espnet", "espnet_cityscapes/espnet_p2_q8.pt2")
+    assert figures["agreement"] >= 97
+    assert quantizer.share >= 0.9
+
+
 def test_speech(measured: Measured) -> None:
     figures, _ = measured("silero", "silero_vad/silero_vad_16k_op15.onnx", **SILERO)
     assert figures["same"] >= 99
