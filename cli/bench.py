@@ -70,7 +70,7 @@ def command(
 
 def _openable(path: Path, shapes: tuple[str, ...], ui: Ui) -> Any:
     """The path, or the model converted from it where only edgec runs the format."""
-    from edgec.converter.frontends import layer_files
+    from edgec.converter.frontends.layers import files as layer_files
 
     if not layer_files.is_definition(path):
         return path

@@ -50,7 +50,10 @@ def _listed(table: Mapping[str, object]) -> str:
 def page() -> str:
     """The whole page as markdown."""
     from edgec import _core
-    from edgec.converter.frontends import caffe_registry, ncnn_registry, onnx_registry, tflite_registry
+    from edgec.converter.frontends.caffe import registry as caffe_registry
+    from edgec.converter.frontends.ncnn import registry as ncnn_registry
+    from edgec.converter.frontends.onnx import registry as onnx_registry
+    from edgec.converter.frontends.tflite import registry as tflite_registry
 
     onnx_registry.load_all()
     domains: dict[str, list[str]] = {}

@@ -74,7 +74,7 @@ def command(operator: str | None, missing: bool, shapes: tuple[str, ...], markdo
 def _coverage(source: Path, missing: bool, shapes: list[str], ui: Ui) -> None:
     """Imports the model without writing anything and lists what stands in the way."""
     import edgec
-    from edgec.converter.frontends import layer_files
+    from edgec.converter.frontends.layers import files as layer_files
     from edgec.errors import UnsupportedError
 
     gaps: tuple[UnsupportedOp, ...] = ()

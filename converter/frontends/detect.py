@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from edgec.converter.errors import BadFileError, UnsupportedError
-from edgec.converter.frontends.torch_zip import ZipReader
+from edgec.converter.frontends.torch.zip import ZipReader
 
 
 class Kind(Enum):

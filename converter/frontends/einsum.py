@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgec.converter.errors import BadFileError
-from edgec.converter.frontends.onnx_context import Context
+from edgec.converter.frontends.onnx.context import Context
 from edgec.converter.ir.graph import Value
 
 

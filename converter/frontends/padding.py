@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgec.converter.errors import BadFileError
-from edgec.converter.frontends.onnx_context import Context
-from edgec.converter.frontends.onnx_registry import Unsupported
+from edgec.converter.frontends.onnx.context import Context
+from edgec.converter.frontends.onnx.registry import Unsupported
 
 
 def explicit_pads(

@@ -74,7 +74,7 @@ def enliven(module: nn.Module) -> None:
 
 def call(module: nn.Module, example: Example) -> list[Tensor]:
     """All tensors that the module gives, in the order of its outputs."""
-    from edgec.converter.frontends.torch_export import flat_tensors
+    from edgec.converter.frontends.torch.export import flat_tensors
 
     with torch.no_grad():
         result: Any = module(**example) if isinstance(example, dict) else module(*example)

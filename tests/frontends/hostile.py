@@ -15,7 +15,9 @@ BYTES = 1 << 30
 _CHILD = """
 import json, resource, signal, sys, time
 import edgec, edgec.converter.convert, edgec.converter.passes.pipeline, edgec.converter.writer, edgec.converter.check
-from edgec.converter.frontends import caffe_import, ncnn_import, layer_files
+from edgec.converter.frontends.caffe import importer as caffe_import
+from edgec.converter.frontends.layers import files as layer_files
+from edgec.converter.frontends.ncnn import importer as ncnn_import
 caffe_import.caffe_registry.load_all(); ncnn_import.ncnn_registry.load_all()
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (pages + BYTES, pages + BYTES))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import edgec
-from edgec.converter.frontends.checkpoint import read_checkpoint
 from edgec.converter.frontends.detect import detect
+from edgec.converter.frontends.torch.checkpoint import read_checkpoint
 from edgec.errors import InvalidArgumentError, StateDictError, UnsupportedError
 
 SHARED_FILES = {

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import edgec
-from edgec.converter.frontends.checkpoint import read_checkpoint
 from edgec.converter.frontends.detect import detect
-from edgec.converter.frontends.pickle_reader import Opaque, Storage, Unpickler, classify, make_tensor
+from edgec.converter.frontends.torch.checkpoint import read_checkpoint
+from edgec.converter.frontends.torch.pickle_reader import Opaque, Storage, Unpickler, classify, make_tensor
 from edgec.errors import BadFileError, Error, StateDictError, UnsafeFileError
 from tests.frontends.attack import global_pickle, legacy_file, malicious_pickle, stack_global_pickle, torch_zip
 
@@ -129,7 +129,7 @@ def test_a_memo_bomb_ends_in_bounded_time() -> None:
     start = time.perf_counter()
     value = read(doubling + b".")
     assert isinstance(value, list)
-    from edgec.converter.frontends.checkpoint import _tensors_of
+    from edgec.converter.frontends.torch.checkpoint import _tensors_of
 
     assert _tensors_of(value) == {}
     assert time.perf_counter() - start < 60, "2^200 paths must not be walked"

@@ -178,7 +178,7 @@ def test_a_script_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest
                 i = (i + 1) % 1000
             return x
 
-    from edgec.converter.frontends import torch_source
+    from edgec.converter.frontends.torch import source as torch_source
 
     monkeypatch.setattr(torch_source, "CHILD_SECONDS", 12)
     path = tmp_path / "m.pt"
@@ -217,7 +217,7 @@ def test_a_program_with_a_poisoned_example(net: Any, tmp_path: Path) -> None:
 
 
 def test_a_difference_is_an_error(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgec.converter.frontends import torch_export
+    from edgec.converter.frontends.torch import export as torch_export
 
     real = torch_export.to_numpy
     monkeypatch.setattr(torch_export, "to_numpy", lambda t: real(t) * 1.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.converter.frontends.torch_zip import ZipReader
+from edgec.converter.frontends.torch.zip import ZipReader
 from edgec.errors import BadFileError, Error, UnsafeFileError
 from tests.frontends.attack import zip_bytes
 

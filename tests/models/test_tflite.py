@@ -87,7 +87,7 @@ def test_anomaly_detection(models: Path) -> None:
 
 def scales(path: Path) -> list[tuple[np.float32, int]]:
     """Scale and zero point of the input and the output."""
-    from edgec.converter.frontends.tflite_file import TfliteFile
+    from edgec.converter.frontends.tflite.file import TfliteFile
 
     graph = TfliteFile.open(path).subgraphs[0]
     found = [graph.tensors[i].quantization for i in (graph.inputs[0], graph.outputs[0])]

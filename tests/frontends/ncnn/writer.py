@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgec.converter.frontends.ncnn_import import import_ncnn
+from edgec.converter.frontends.ncnn.importer import import_ncnn
 from edgec.converter.frontends.shapes import parse_shapes
 from edgec.converter.ir.graph import Graph
 from edgec.converter.ir.run import run

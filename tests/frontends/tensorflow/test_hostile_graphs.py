@@ -9,7 +9,7 @@ import pytest
 
 import edgec
 from edgec import errors
-from edgec.converter.frontends.tensorflow_scan import read_frozen_graph
+from edgec.converter.frontends.tensorflow.scan import read_frozen_graph
 from tests.frontends.tensorflow import protobuf as pb
 
 DANGEROUS = [

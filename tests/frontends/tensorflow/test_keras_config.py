@@ -11,7 +11,7 @@ import pytest
 
 import edgec
 from edgec import errors
-from edgec.converter.frontends.keras_config import modernise, read_config, refuse_code
+from edgec.converter.frontends.tensorflow.keras_config import modernise, read_config, refuse_code
 
 
 def sequential(*layers: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def damaged(data: bytes, places: list[int], count: int, seed: int) -> list[bytes
 
 def structure(data: bytes) -> list[int]:
     """Bytes that are not weights: damage there changes what the file says."""
-    from edgec.converter.frontends.tflite_file import TfliteFile
+    from edgec.converter.frontends.tflite.file import TfliteFile
 
     keep = np.ones(len(data), bool)
     base = np.frombuffer(data, np.uint8).__array_interface__["data"][0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tflite
 
-from edgec.converter.frontends.tflite_sparse import densify
+from edgec.converter.frontends.tflite.sparse import densify
 from edgec.errors import BadFileError
 
 

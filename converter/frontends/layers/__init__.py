@@ -1,0 +1,1 @@
+"""What Caffe and ncnn share: networks of layers and blobs."""

@@ -1,0 +1,1 @@
+"""ncnn models: param and bin."""

@@ -1,0 +1,1 @@
+"""TensorFlow and Keras, through TensorFlow Lite."""

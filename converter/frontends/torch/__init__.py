@@ -1,0 +1,1 @@
+"""PyTorch: TorchScript, torch.export, modules and checkpoints."""
