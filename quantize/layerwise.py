@@ -26,7 +26,9 @@ Array = np.ndarray[Any, Any]
 Feeds = Mapping[str, Array]
 
 # Rows that a layer is fitted to; more change the rounding of few weights.
-ROWS = 4096
+ROWS = 16384
+# Numbers that the rows of one layer may have.
+ROW_ELEMENTS = 1 << 24
 # Products whose matrix of second moments would be larger than this stay with the nearest step.
 MAX_INPUTS = 6144
 
@@ -152,7 +154,9 @@ def _fit_layer(
     x = node.inputs[0]
     weight, bias = node.inputs[1], node.input(2)
     assert x is not None and weight is not None and weight.data is not None
-    each = max(1, ROWS // len(exact))
+    longest = max(1, weight.data.size // weight.data.shape[channel_axis(node)])
+    inputs = longest * (int(node.attr("group")) if node.op == "Conv2d" else 1)
+    each = max(1, min(ROWS, ROW_ELEMENTS // inputs) // len(exact))
     wanted, given = [], []
     for a, b in zip(exact, rounded, strict=True):
         at = positions(node, a.values[x].shape, each, generator)
