@@ -23,6 +23,11 @@ from edgec.errors import UsageError
 @click.option("--min-time", type=click.FloatRange(0), default=0.0, help="Go on until each ran so many seconds.")
 @click.option("-i", "--input", "inputs", multiple=True, metavar="[NAME=]FILE", help="As for `run`; default: random.")
 @click.option("--shape", "shapes", multiple=True, help="Sizes of symbolic dimensions: 1x3x224x224 or x:[1,3,224,224].")
+@click.option(
+    "--compare-to",
+    metavar="FILE|float",
+    help="How much faster than FILE; float: than the file that the first model was quantized from.",
+)
 @common_options
 def command(
     models: tuple[Path, ...],
@@ -32,6 +37,7 @@ def command(
     min_time: float,
     inputs: tuple[str, ...],
     shapes: tuple[str, ...],
+    compare_to: str | None,
     ui: Ui,
 ) -> None:
     """Measure how fast MODELS run. Besides .edge also .onnx (onnxruntime) and .pt, .pt2 (torch); ncnn's .param and
@@ -42,6 +48,7 @@ def command(
     \b
     Example:
       edgec bench net.edge net.onnx --threads 1,2 --runs 100
+      edgec bench net-int8.edge --compare-to float
     """
     try:
         counts = [int(t) for t in threads.split(",")]
@@ -50,7 +57,8 @@ def command(
     if any(c < 0 for c in counts):
         raise UsageError("--threads: a negative number")
 
-    sources = [(path, _openable(path, shapes, ui)) for path in models]
+    base = None if compare_to is None else _float_of(models[0]) if compare_to == "float" else Path(compare_to)
+    sources = [(path, _openable(path, shapes, ui)) for path in (*models, *([base] if base is not None else []))]
     cases = [_Case(path, source, count, inputs, shapes, ui.seed) for path, source in sources for count in counts]
     with ui.bar("warm up", len(cases)) as bar:
         for case in cases:
@@ -64,8 +72,30 @@ def command(
             done += 1
             bar.advance()
     results = [case.result() for case in cases]
+    if base is not None:
+        bases = results[-len(counts) :]
+        for result, reference in zip(results, bases * (len(models) + 1)):
+            result["speedup"] = reference["median"] / result["median"]
     ui.result({"results": results, "seed": ui.seed, "inputs": list(inputs) or "random"})
     _print(ui, results)
+
+
+def _float_of(path: Path) -> Path:
+    """The file that `path` was quantized from, which lies beside it."""
+    import edgec
+
+    name = edgec.load(path).metadata.get("quantized_from")
+    if name is None:
+        raise UsageError(
+            f"--compare-to float: {path.name} does not say what it was quantized from", hint="--compare-to FILE"
+        )
+    found = path.with_name(Path(name).name)
+    if not found.is_file():
+        raise UsageError(
+            f"--compare-to float: {path.name} was quantized from {name}, which is not in {path.parent}",
+            hint="--compare-to FILE names another place",
+        )
+    return found
 
 
 def _openable(path: Path, shapes: tuple[str, ...], ui: Ui) -> Any:
@@ -204,13 +234,16 @@ def _peak() -> int | None:
 def _print(ui: Ui, results: list[dict[str, Any]]) -> None:
     if not ui.talks:
         return
-    rows = table("model", ">threads", ">min", ">median", ">p95", ">load", ">first run", ">activations", ">resident")
+    compared = ["speedup"] if "speedup" in results[0] else []
+    columns = (">threads", ">min", ">median", ">p95", ">load", ">first run", ">activations", ">resident")
+    rows = table("model", *columns, *(f">{c}" for c in compared))
     for r in results:
         rows.add_row(
             Path(r["model"]).name,
             str(r["threads"]),
             *(seconds_text(r[k]) for k in ("min", "median", "p95", "load", "first_run")),
             *("-" if r[k] is None else bytes_text(r[k]) for k in ("activation_bytes", "resident_bytes")),
+            *(f"x{r[c]:.2f}" for c in compared),
         )
     ui.print(rows)
     fastest = min(results, key=lambda r: r["median"])

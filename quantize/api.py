@@ -46,8 +46,9 @@ def run(source: Any, calibration: Any, convert: Mapping[str, Any], settings: Set
     from edgec.quantize.weight_only import shrink_weights
 
     model = as_model(source, convert)
+    origin = Path(source).name if isinstance(source, (str, os.PathLike)) else None
     if settings.weights is not None:
-        return shrink_weights(model, settings.weights, settings.group)
+        return shrink_weights(model, settings.weights, settings.group, origin)
     if calibration is None:
         raise UsageError(
             "8-bit activations need calibration data: samples of what the model will see",
@@ -63,7 +64,10 @@ def run(source: Any, calibration: Any, convert: Mapping[str, Any], settings: Set
         evaluation = read_samples(model, given, preprocess, MOST_EVALUATED)
         if labels is not None and len(labels) != len(evaluation):
             raise UsageError(f"evaluation: {len(evaluation)} samples and {len(labels)} labels")
-    return quantize_graph(read(model), samples, settings, report=model.report, evaluation=evaluation, labels=labels)
+    graph = read(model)
+    if origin is not None:
+        graph.metadata["quantized_from"] = origin  # `edgec bench --compare-to float` looks for it
+    return quantize_graph(graph, samples, settings, report=model.report, evaluation=evaluation, labels=labels)
 
 
 def as_model(source: Any, convert: Mapping[str, Any]) -> Model:

@@ -27,9 +27,10 @@ LEAST_ELEMENTS = 256
 _WEIGHTS = {**dict.fromkeys(DOT, (1,)), "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2), "Gather": (0,)}
 
 
-def shrink_weights(model: Model, form: str, group: int = 32) -> Model:
+def shrink_weights(model: Model, form: str, group: int = 32, origin: str | None = None) -> Model:
     """A model whose weights are stored as `form`; `group` elements along the inner dimension share a scale.
 
+    origin: name of the file that the model came from, for the metadata.
     Raises UsageError for a form that does not exist, UnsupportedError for models with control flow.
     """
     if form not in FORMS:
@@ -37,6 +38,8 @@ def shrink_weights(model: Model, form: str, group: int = 32) -> Model:
     if group < 1:
         raise UsageError(f"group: got {group}, expected at least 1")
     graph = read(model)
+    if origin is not None:
+        graph.metadata["quantized_from"] = origin
     before = model.native.weight_bytes
     done: dict[Value, Value] = {}
     noise: list[dict[str, Any]] = []

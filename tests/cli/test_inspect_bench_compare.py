@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,23 @@ def test_bench_goes_on_for_the_wanted_time(edgec_cli, network):
     (result,) = edgec_cli.json("bench", path, "--runs", "1", "--min-time", "0.05")["results"]
     assert result["runs"] > 1
     assert result["runs"] * result["mean"] >= 0.05
+
+
+def test_bench_compares_with_the_float_model(edgec_cli, network, tmp_path):
+    path, _ = network("convolution")
+    edgec_cli("quantize", path, "--weights", "int8", "-o", tmp_path / "small.edge")
+    results = edgec_cli.json("bench", tmp_path / "small.edge", "--compare-to", "float", "--threads", "1,2")["results"]
+    assert [Path(r["model"]).name for r in results] == ["small.edge"] * 2 + ["convolution.edge"] * 2
+    for small, large in zip(results, results[2:]):
+        assert small["threads"] == large["threads"]
+        assert small["speedup"] == large["median"] / small["median"]
+        assert large["speedup"] == 1
+    assert "speedup" in edgec_cli("bench", tmp_path / "small.edge", "--compare-to", path, "--runs", "3").stdout
+    assert "--compare-to FILE" in edgec_cli("bench", path, "--compare-to", "float", code=2).stderr
+    path.unlink()
+    assert (
+        "convolution.edge, which is not in" in edgec_cli("bench", "small.edge", "--compare-to", "float", code=2).stderr
+    )
 
 
 def test_bench_usage(edgec_cli, network):
