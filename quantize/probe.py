@@ -6,7 +6,6 @@ prepared session measures any range of any tensor. An infinite range with a tiny
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,9 +33,7 @@ class Probe:
         instrumented, self._off = _instrument(graph, placement)
         self._session = Session(Model.from_bytes(to_bytes(instrumented)), threads=threads)
         self._samples = samples
-        start = time.perf_counter()
         self._reference = [self._run(feeds, {}) for feeds in samples]
-        self.seconds_per_run = (time.perf_counter() - start) / max(1, len(samples))
 
     def keep(self, count: int) -> None:
         """Measures on the first `count` samples only."""

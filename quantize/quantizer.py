@@ -25,7 +25,7 @@ from edgec.quantize.insert import QuantizedWeight, channel_axis, insert
 from edgec.quantize.layerwise import Fit, fit
 from edgec.quantize.metrics import metric
 from edgec.quantize.observers import OBSERVERS
-from edgec.quantize.observers.auto import SECONDS, affordable, choose, harm
+from edgec.quantize.observers.auto import affordable, choose, harm
 from edgec.quantize.parameters import Range, Scale
 from edgec.quantize.placement import Placement, place
 from edgec.quantize.probe import Probe
@@ -113,23 +113,29 @@ class Quantizer:
         if self.options.method == "auto" and any(v.name not in self.methods for v in self.placement.leaders):
             probe = Probe(self.graph, self.placement, self.few(PROBE_SAMPLES), self.options.threads)
         leaders = self.placement.leaders
+        measured = 0
         if probe is not None:
-            probe.keep(affordable(probe.seconds_per_run, len(leaders), len(OBSERVERS)))
+            samples, measured = affordable(self._work_per_run(), len(leaders), len(OBSERVERS))
+            probe.keep(samples)
         proposals = {leader: self._proposals(leader) for leader in leaders}
-        deadline = time.perf_counter() + SECONDS
-        if probe is not None:  # the worst first: time may not suffice for all
+        if probe is not None:  # the worst first: the work may not suffice for all
             leaders.sort(key=lambda v: -harm(probe, v.name, proposals[v]["minmax"]))
         for i, leader in enumerate(leaders):
             method = self.options.method
             if leader.name in self.methods:
                 method = self.methods[leader.name]
             elif probe is not None:
-                method = choose(probe, leader.name, proposals[leader]) if time.perf_counter() < deadline else "minmax"
+                method = choose(probe, leader.name, proposals[leader]) if i < measured else "minmax"
             for v in self.placement.members(leader):
                 self.ranges[v.name], self.methods[v.name] = proposals[leader][method], method
             self.tell("ranges", i + 1, len(leaders))
         self.scales = {name: Scale.of(r) for name, r in self.ranges.items()}
         return probe
+
+    def _work_per_run(self) -> float:
+        """Multiply-adds of the instrumented network; rounding an element costs about as much as 20."""
+        elements = sum(s.elements / max(s.samples, 1) for s in self.statistics.values())
+        return sum(macs_by_node(self.float_model).values()) + 20 * elements
 
     def _proposals(self, leader: Value) -> dict[str, Range]:
         """Observer -> range for all tensors that share the leader's scale."""

@@ -15,15 +15,17 @@ from edgec.quantize.probe import Probe
 CLEARLY = 0.4
 
 
-# Measuring may take about so long, in seconds; a network whose runs are slow is measured on fewer samples.
-SECONDS = 45.0
+# What measuring may cost, in multiply-adds: a large network is measured on fewer samples. Not in seconds, for the same data
+# must give the same model on every machine; about 45 s on one core of a laptop.
+WORK = 6e11
 _LEAST = 4  # two to choose, two to confirm
 
 
-def affordable(seconds_per_run: float, leaders: int, proposals: int) -> int:
-    """On how many samples the ranges can be measured."""
-    runs = SECONDS / max(seconds_per_run, 1e-6)
-    return max(_LEAST, int(runs / max(1, leaders * (proposals + 2))))
+def affordable(work_per_run: float, leaders: int, proposals: int) -> tuple[int, int]:
+    """On how many samples the ranges can be measured, and those of how many scales."""
+    runs = WORK / max(work_per_run, 1.0)
+    samples = max(_LEAST, int(runs / max(1, leaders * (proposals + 2))))
+    return samples, max(1, int(runs / ((proposals + 2) * samples / 2 + 2)))
 
 
 def harm(probe: Probe, leader: str, wide: Range) -> float:
